@@ -1,0 +1,26 @@
+"""DCBH: faces to short binary codes, trained, evaluated and taken apart.
+
+Jang, Jeong, Lee, Cho: Deep Clustering and Block Hashing Network for Face Image Retrieval, ACCV 2018. The modules in the
+order in which data passes through them: config, faces, model, losses, training, hamming, metrics (and figures, which is
+imported by name).
+"""
+
+from .config import Config
+from .faces import Faces, Split, load_faces, load_split
+from .hamming import search
+from .metrics import Report, evaluate
+from .model import DCBH
+from .training import train
+
+__all__ = [
+    "DCBH",
+    "Config",
+    "Faces",
+    "Report",
+    "Split",
+    "evaluate",
+    "load_faces",
+    "load_split",
+    "search",
+    "train",
+]

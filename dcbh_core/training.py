@@ -1,0 +1,257 @@
+"""Faces to a trained model and its history.
+
+The whole data set lives on the device as one uint8 tensor; batches are drawn from it by index and augmented there.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .config import Config
+from .faces import Faces
+from .losses import OBJECTIVES, TERMS
+from .model import DCBH
+
+MAX_SHIFT = 2  # pixels
+WARM_UP = 0.1  # fraction of all steps over which the learning rate rises
+ROLLBACK_EVERY = 100  # epochs, recipe "published"
+CHECKPOINT_SECONDS = 30.0
+
+History = list[dict[str, float]]
+
+
+class TrainingDiverged(ArithmeticError):
+    """A loss term became NaN or infinite; the message names epoch, step and term."""
+
+
+def train(
+    config: Config,
+    faces: Faces,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> tuple[DCBH, History]:
+    """Train a network on ``faces`` and return it, in evaluation mode, with one dict per epoch.
+
+    Parameters:
+        config: what to train. The same config, faces and number of threads give the same model on one machine.
+        faces: training faces, labels 0..C-1.
+        checkpoint: a file. If it holds an interrupted training of the same config and faces, that one goes on and
+            ends at the same weights; it is written at the end of an epoch, at most every ``checkpoint_seconds``.
+
+    Returns:
+        The model, and per epoch the means over batches of the terms ``code``, ``feature``, ``quantization``, ``center``
+        (before their weights) and of ``total`` (their weighted sum; weight decay acts within Adam and is not in it).
+
+    Raises:
+        ValueError: faces that cannot be trained on, or a checkpoint of something else.
+        TrainingDiverged: a term became NaN or infinite; the checkpoint still holds the last good state.
+    """
+    training = Training(config.resolved(), faces)
+    path = Path(checkpoint) if checkpoint is not None else None
+    if path is not None and path.exists():
+        training.load(path)
+    saved_at = time.monotonic()
+    # Deterministic kernels, so that a seed means the same weights on CUDA too.
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True), _progress(training) as progress:
+        while training.epoch < training.epochs:
+            means = training.run_epoch()
+            progress.update()
+            progress.set_postfix(loss=f"{means['total']:.3f}")
+            if path is not None and time.monotonic() - saved_at >= checkpoint_seconds:
+                training.save(path)
+                saved_at = time.monotonic()
+    return training.model.eval(), training.history
+
+
+class Training:
+    """A training between two epochs: network, objective, optimiser, history. All of its randomness is a function of
+    seed and epoch, so nothing else needs to be saved to go on."""
+
+    def __init__(self, config: Config, faces: Faces):
+        assert config.epochs and config.batch_size and config.learning_rate, "the config must be resolved"
+        self.config = config
+        self.epochs, self.batch_size, self.learning_rate = config.epochs, config.batch_size, config.learning_rate
+        self.published = config.recipe == "published"
+        self._check(faces)
+        self.fingerprint = faces.fingerprint()
+        self.images = torch.as_tensor(faces.images).to(config.device)
+        self.labels = torch.as_tensor(faces.labels).to(config.device)
+        with torch.random.fork_rng(devices=[]):
+            # On the CPU, so that a seed starts from the same weights on every device.
+            torch.manual_seed(config.seed)
+            self.model = DCBH(config, faces.num_identities)
+            self.objective = OBJECTIVES[config.objective](config, faces.num_identities)
+        self.model.to(config.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.objective.to(config.device)
+        self.model.set_statistics(self.images)
+        # In the authors' code the centres are trainable as well as moved, so Adam moves them a second time.
+        self.objective.requires_grad_(self.published)
+        self.optimizer = self._adam()
+        self.epoch = 0
+        self.history: History = []
+        self.best: dict[str, Any] | None = None  # "published": the state of the epoch with the lowest loss so far
+        self.best_total = math.inf
+
+    def _check(self, faces: Faces) -> None:
+        n = len(faces)
+        if faces.num_identities < 2 or n < 2:
+            raise ValueError(f"training needs at least two people, not {faces.num_identities} ({n} faces)")
+        if self.published and n % self.batch_size == 1:
+            raise ValueError(
+                f"batch_size={self.batch_size} leaves a last batch of one of {n} faces, which batch "
+                "normalisation cannot take; choose another batch_size"
+            )
+
+    def _adam(self) -> torch.optim.Adam:
+        """Adam; weight decay as an L2 term, 1/2 weight_decay ||W||^2, on convolution and linear kernels only."""
+        kernels: list[Tensor] = [m.weight for m in self.model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        decayed = {id(kernel) for kernel in kernels}
+        others = [p for m in (self.model, self.objective) for p in m.parameters() if id(p) not in decayed]
+        groups: list[dict[str, Any]] = [
+            {"params": kernels, "weight_decay": self.config.weight_decay},
+            {"params": [p for p in others if p.requires_grad], "weight_decay": 0.0},
+        ]
+        return torch.optim.Adam(groups, lr=self.learning_rate, fused=True)
+
+    def run_epoch(self) -> dict[str, float]:
+        """One pass over the faces; returns and keeps its means."""
+        self.model.train()
+        generator = torch.Generator(self.images.device).manual_seed(self.config.seed * 2**20 + self.epoch)
+        batches = self._batches(generator)
+        losses = torch.empty(len(batches), len(TERMS) + 1, device=self.images.device)
+        for step, batch in enumerate(batches):
+            self._set_learning_rate(self.epoch * len(batches) + step, self.epochs * len(batches))
+            images, labels = self.images[batch], self.labels[batch]
+            if self.config.augment:
+                images = augmented(images, generator)
+            outputs = self.model(images)
+            total, terms = self.objective(outputs, labels)
+            self.optimizer.zero_grad()
+            total.backward()
+            self.objective.after_backward(outputs, labels)
+            self.optimizer.step()
+            losses[step] = torch.stack([*(terms[name] for name in TERMS), total]).detach()
+            if self.published:
+                # The authors' code runs each batch again, in training mode, to print its accuracy: batch
+                # normalisation's statistics move twice.
+                with torch.no_grad():
+                    self.model(images)
+        self.epoch += 1
+        means = self._means(losses.cpu())  # the only synchronisation with the device in an epoch
+        self.history.append(means)
+        if self.published:
+            self._keep_best(means["total"])
+        return means
+
+    def _batches(self, generator: torch.Generator) -> list[Tensor]:
+        n, size = len(self.images), self.batch_size
+        if self.published:
+            return list(torch.arange(n, device=self.images.device).split(size))
+        order = torch.randperm(n, generator=generator, device=self.images.device)
+        # Batches of nearly equal size: a last batch of a few faces would make a poor batch norm.
+        return list(order.tensor_split(math.ceil(n / size)))
+
+    def _set_learning_rate(self, step: int, steps: int) -> None:
+        """ "modern": linear warm-up, then half a cosine down to 0. "published": constant."""
+        if self.published:
+            return
+        warm = max(1, round(WARM_UP * steps))
+        factor = (step + 1) / warm if step < warm else 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate * factor
+
+    def _means(self, losses: Tensor) -> dict[str, float]:
+        names = (*TERMS, "total")
+        active = [i for i, name in enumerate(names) if name == "total" or self.objective.weights[name]]
+        for step, row in enumerate(losses.tolist()):
+            for i in active:
+                if not math.isfinite(row[i]):
+                    raise TrainingDiverged(
+                        f"the loss became {row[i]} in epoch {self.epoch}, step {step + 1} of {len(losses)}, term "
+                        f"{names[i]!r}; a smaller learning_rate (now {self.learning_rate:g}) or weight may help"
+                    )
+        return dict(zip(names, losses.double().mean(0).tolist(), strict=True))
+
+    def _keep_best(self, total: float) -> None:
+        if total < self.best_total:
+            self.best_total, self.best = total, copy.deepcopy(self._state())
+        if self.best is not None and (self.epoch % ROLLBACK_EVERY == 0 or self.epoch == self.epochs):
+            self._restore(copy.deepcopy(self.best))
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "objective": self.objective.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.objective.load_state_dict(state["objective"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, complete or not at all."""
+        content = {
+            "config": self.config.to_dict(),
+            "faces": self.fingerprint,
+            "state": self._state(),
+            "epoch": self.epoch,
+            "history": self.history,
+            "best": self.best,
+            "best_total": self.best_total,
+        }
+        partial = path.with_name(path.name + ".partial")
+        torch.save(content, partial)
+        os.replace(partial, path)
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            ValueError: it cannot be read, or belongs to another config or other faces.
+        """
+        try:
+            content = torch.load(path, map_location=self.images.device, weights_only=True)
+            config, fingerprint = content["config"], content["faces"]
+        except Exception as error:  # torch.load raises whatever the damage happens to hit
+            raise ValueError(f"checkpoint {path} cannot be read; delete it to start again ({error})") from error
+        if fingerprint != self.fingerprint:
+            raise ValueError(f"checkpoint {path} belongs to a training on other faces; delete it to start again")
+        other = [name for name, value in self.config.to_dict().items() if config.get(name) != value]
+        if other:
+            raise ValueError(f"checkpoint {path} has another {', '.join(other)}; delete it to start again")
+        self._restore(content["state"])
+        self.epoch, self.history = content["epoch"], content["history"]
+        self.best, self.best_total = content["best"], content["best_total"]
+
+
+def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Flip half of the images (n, 3, 32, 32) and shift each by up to 2 pixels per axis, repeating the border."""
+    n, _, height, width = images.shape
+    device = images.device
+    shifts = torch.randint(-MAX_SHIFT, MAX_SHIFT + 1, (2, n, 1), generator=generator, device=device)
+    flip = torch.randint(0, 2, (n, 1), generator=generator, device=device, dtype=torch.bool)
+    rows = (torch.arange(height, device=device) + shifts[0]).clamp(0, height - 1)
+    columns = (torch.arange(width, device=device) + shifts[1]).clamp(0, width - 1)
+    columns = torch.where(flip, columns.flip(1), columns)
+    which = torch.arange(n, device=device)
+    # One gather does it all. It leaves the channels last, which is the memory order that the network wants.
+    return images[which[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _progress(training: Training) -> Any:
+    """A bar in a terminal or a live notebook, nothing in a log (set TQDM_DISABLE=1 to silence a notebook too)."""
+    from tqdm.auto import tqdm
+
+    quiet: dict[str, Any] = {} if "ipykernel" in sys.modules else {"disable": None}
+    return tqdm(total=training.epochs, initial=training.epoch, desc="training", unit="epoch", **quiet)
