@@ -33,6 +33,10 @@ class Report:
     everything: np.ndarray
     relevant: np.ndarray
 
+    @property
+    def bits(self) -> int:
+        return self.everything.shape[1] - 1
+
     @cached_property
     def ap(self) -> np.ndarray:
         """Average precision of each query (queries,), expected over all orders of tied gallery items."""
@@ -93,9 +97,8 @@ class Report:
         return Curve((found / found[:, -1:]).mean(0), (found / np.maximum(retrieved, 1)).mean(0))
 
     def _checked_radius(self, radius: int) -> int:
-        bits = self.everything.shape[1] - 1
-        if not 0 <= radius <= bits:
-            raise ValueError(f"a radius must be from 0 to the codes' {bits} bits, not {radius}")
+        if not 0 <= radius <= self.bits:
+            raise ValueError(f"a radius must be from 0 to the codes' {self.bits} bits, not {radius}")
         return radius
 
 
