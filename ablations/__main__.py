@@ -1,0 +1,112 @@
+"""The command line: ``python -m ablations list | run SUITE | report SUITE``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .report import build_report, collect, command, record
+from .runner import NotebookError, plan, run
+from .suite import load_suite, parse_yaml, suite_names
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 0, 1 if a cell failed, 2 for anything wrong with what was asked, 130 if interrupted."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.do(options))
+    except (ValueError, OSError, NotebookError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        return 130
+
+
+def _list(options: argparse.Namespace) -> int:
+    for name in suite_names():
+        suite = load_suite(name)
+        print(f"{name} ({len(suite)} cells): {suite.title}")
+        print(textwrap.fill(suite.about, 100, initial_indent="    ", subsequent_indent="    "))
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    suite = load_suite(options.suite).with_settings(_settings(options))
+    if options.dry_run:
+        for planned in plan(suite, options.out, options.only):
+            state = "complete" if planned.complete else "to do"
+            print(f"{planned.cell.label}: {state} ({planned.identity.name})")
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    jobs = options.jobs or max(1, cores // options.threads)
+    failed = run(suite, options.out, jobs, options.threads, options.only)
+    print(f"report: {command('report', options.suite, _settings(options), options.out)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    settings = _settings(options)
+    directory = build_report(options.suite, options.out, settings)
+    print((directory / "table.md").read_text("utf-8"))
+    print(f"report: {directory / 'report.html'}")
+    if options.record:
+        suite = load_suite(options.suite).with_settings(settings)
+        shown = {field: "DIR" if field == "root" else value for field, value in settings.items()}
+        print(f"recorded: {record(suite, collect(suite, options.out), command('run', suite.name, shown))}")
+    return 0
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The ``--set`` options: field -> value, as YAML."""
+    settings = {}
+    for text in options.set:
+        field, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"--set takes FIELD=VALUE, not {text!r}")
+        settings[field] = parse_yaml(value)
+    return settings
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1, not {text!r}")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m ablations", description="Run and report ablations of DCBH.")
+    verbs = parser.add_subparsers(required=True, metavar="list | run | report")
+    listing = verbs.add_parser("list", help="the suites, what each answers, and its number of cells")
+    listing.set_defaults(do=_list)
+    running = verbs.add_parser("run", help="run what is not complete yet of a suite")
+    running.set_defaults(do=_run)
+    reporting = verbs.add_parser("report", help="tables and figures of a suite's complete cells")
+    reporting.set_defaults(do=_report)
+    for verb in (running, reporting):
+        verb.add_argument("suite", metavar="SUITE", help="a name from `list`, or a YAML file")
+        verb.add_argument(
+            "--set", action="append", default=[], metavar="FIELD=VALUE", help="a config field; a list is a grid axis"
+        )
+        verb.add_argument(
+            "--out", type=Path, default=Path("runs"), metavar="DIR", help="where runs lie (default: runs)"
+        )
+    running.add_argument("--jobs", type=_positive, metavar="N", help="cells at a time (default: one per core)")
+    running.add_argument("--threads", type=_positive, default=1, metavar="N", help="threads per cell (default: 1)")
+    running.add_argument("--only", nargs="+", default=[], metavar="VARIANT", help="these variants; fc* is a pattern")
+    running.add_argument("--dry-run", action="store_true", help="say what would be run, and run nothing")
+    reporting.add_argument(
+        "--record", action="store_true", help="also write the figures to ablations/results/SUITE.csv, to be committed"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` and batch systems end it as Ctrl-C does
+    sys.exit(main())

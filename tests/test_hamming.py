@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dcbh_core.hamming import distance_histograms, search
+
+
+@st.composite
+def retrieval(draw, max_bits=140, max_queries=4, max_gallery=12):
+    """Query codes, query labels, gallery codes, gallery labels."""
+    bits, queries = draw(st.integers(1, max_bits)), draw(st.integers(1, max_queries))
+    gallery, seed = draw(st.integers(1, max_gallery)), draw(st.integers(0, 2**32 - 1))
+    rng = np.random.default_rng(seed)
+    return (
+        rng.random((queries, bits)) < 0.5,
+        rng.integers(0, 3, queries),
+        rng.random((gallery, bits)) < 0.5,
+        rng.integers(0, 3, gallery),
+    )
+
+
+@given(retrieval())
+@settings(max_examples=100, deadline=None)
+def test_histograms_equal_a_slow_loop(data):
+    query_codes, query_labels, gallery_codes, gallery_labels = data
+    bits = query_codes.shape[1]
+    everything, relevant = (np.zeros((len(query_codes), bits + 1), int) for _ in range(2))
+    for i, code in enumerate(query_codes):
+        for other, label in zip(gallery_codes, gallery_labels, strict=True):
+            distance = sum(a != b for a, b in zip(code, other, strict=True))
+            everything[i, distance] += 1
+            relevant[i, distance] += label == query_labels[i]
+    for fast, slow in zip(distance_histograms(*data), (everything, relevant), strict=True):
+        np.testing.assert_array_equal(fast, slow)
+
+
+@given(retrieval(max_bits=70), st.data())
+@settings(max_examples=60, deadline=None)
+def test_search_returns_the_nearest_in_order(data, draw):
+    query_codes, _, gallery_codes, _ = data
+    k = draw.draw(st.integers(1, len(gallery_codes)))
+    distances, indices = search(query_codes, gallery_codes, k)
+    assert distances.shape == indices.shape == (len(query_codes), k)
+    for row, found, code in zip(distances, indices, query_codes, strict=True):
+        exact = (gallery_codes != code).sum(1)
+        np.testing.assert_array_equal(row, np.sort(exact)[:k])
+        np.testing.assert_array_equal(row, exact[found])
+        assert list(zip(row, found, strict=True)) == sorted(zip(row, found, strict=True))
+        assert len(set(found)) == k
+
+
+@pytest.mark.parametrize("k", [0, 4])
+def test_k_outside_the_gallery_is_named(k):
+    codes = np.zeros((3, 5), bool)
+    with pytest.raises(ValueError, match=f"from 1 to the gallery's 3 codes, not {k}"):
+        search(codes, codes, k)
+
+
+def test_codes_of_different_length_are_refused():
+    with pytest.raises(ValueError, match="query codes have 5 bits, gallery codes 6"):
+        search(np.zeros((1, 5), bool), np.zeros((1, 6), bool), 1)
+
+
+@pytest.mark.parametrize("codes", [np.zeros((2, 3)), np.zeros(3, bool), np.zeros((2, 0), bool)])
+def test_what_is_no_code_is_refused(codes):
+    with pytest.raises(ValueError, match="codes must be bool"):
+        search(codes, codes, 1)
+
+
+def test_labels_must_fit_their_codes():
+    codes = np.zeros((2, 3), bool)
+    with pytest.raises(ValueError, match="2 gallery codes need as many labels"):
+        distance_histograms(codes, np.zeros(2), codes, np.zeros(5))

@@ -1,0 +1,189 @@
+from itertools import pairwise, permutations
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, precision_recall_curve
+
+from dcbh_core import evaluate
+from dcbh_core.metrics import Report, average_precision, evaluate_chance, evaluate_vectors
+from tests.test_hamming import retrieval
+
+
+def ranked_ap(relevant_in_order) -> float:
+    """Average precision of one ranking, by its definition."""
+    hits, total = 0, 0.0
+    for position, is_relevant in enumerate(relevant_in_order, 1):
+        if is_relevant:
+            hits += 1
+            total += hits / position
+    return total / hits
+
+
+def tie_orders(distances, relevant):
+    """Relevance in rank order, for every order of the tied items."""
+    for order in permutations(range(len(distances))):
+        if all(distances[a] <= distances[b] for a, b in pairwise(order)):
+            yield [bool(relevant[i]) for i in order]
+
+
+@st.composite
+def small_ranking(draw):
+    n = draw(st.integers(1, 7))
+    distances = draw(st.lists(st.integers(0, 3), min_size=n, max_size=n))
+    relevant = draw(st.lists(st.booleans(), min_size=n, max_size=n))
+    assume(any(relevant))
+    return np.array(distances), np.array(relevant)
+
+
+def report_of(distances, relevant, bits=3) -> Report:
+    return Report(
+        np.bincount(distances, minlength=bits + 1)[None],
+        np.bincount(distances[relevant], minlength=bits + 1)[None],
+    )
+
+
+@given(small_ranking())
+@settings(max_examples=60, deadline=None)
+def test_ap_is_the_mean_over_all_tie_orders(ranking):
+    values = [ranked_ap(order) for order in tie_orders(*ranking)]
+    assert report_of(*ranking).map == pytest.approx(np.mean(values))
+
+
+@given(small_ranking())
+@settings(max_examples=60, deadline=None)
+def test_best_and_worst_are_those_of_the_tie_orders(ranking):
+    values = [ranked_ap(order) for order in tie_orders(*ranking)]
+    assert report_of(*ranking).map_best == pytest.approx(max(values))
+    assert report_of(*ranking).map_worst == pytest.approx(min(values))
+
+
+@given(small_ranking(), st.data())
+@settings(max_examples=60, deadline=None)
+def test_precision_at_k_is_the_mean_over_all_tie_orders(ranking, data):
+    k = data.draw(st.integers(1, len(ranking[0])))
+    values = [np.mean(order[:k]) for order in tie_orders(*ranking)]
+    assert report_of(*ranking).precision_at(k) == pytest.approx(np.mean(values))
+
+
+@given(st.integers(1, 60), st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_without_ties_ap_is_that_of_sklearn(n, seed):
+    rng = np.random.default_rng(seed)
+    relevant = rng.random(n) < 0.4
+    relevant[rng.integers(n)] = True
+    ours = average_precision(np.ones((1, n), int), relevant[None].astype(int))[0]
+    assert ours == pytest.approx(average_precision_score(relevant, -np.arange(n)))
+
+
+def test_ap_is_exact_for_large_tie_groups():
+    # One group of 60,000 with 500 relevant: against the sum of the cited formula, term by term.
+    n, r = 60_000, 500
+    j = np.arange(1, n + 1)
+    slow = r / n * ((1 + (j - 1) * (r - 1) / (n - 1)) / j).sum() / r
+    fast = average_precision(np.array([[n]]), np.array([[r]]))[0]
+    assert fast == pytest.approx(slow, rel=1e-10)
+
+
+def test_ap_is_exact_behind_a_large_gallery():
+    n, r, before_n, before_r = 1000, 7, 1_000_000, 3
+    j = np.arange(1, n + 1)
+    behind = r / n * ((before_r + 1 + (j - 1) * (r - 1) / (n - 1)) / (before_n + j)).sum()
+    i = np.arange(1, before_n + 1)
+    front = before_r / before_n * ((1 + (i - 1) * (before_r - 1) / (before_n - 1)) / i).sum()
+    fast = average_precision(np.array([[before_n, n]]), np.array([[before_r, r]]))[0]
+    assert fast == pytest.approx((front + behind) / (r + before_r), rel=1e-9)
+
+
+@given(retrieval(max_bits=20))
+@settings(max_examples=60, deadline=None)
+def test_figures_do_not_depend_on_the_order_of_the_gallery(data):
+    query_codes, query_labels, gallery_codes, gallery_labels = data
+    assume(np.isin(query_labels, gallery_labels).all())
+    order = np.random.default_rng(0).permutation(len(gallery_codes))
+    one = evaluate(*data)
+    other = evaluate(query_codes, query_labels, gallery_codes[order], gallery_labels[order])
+    assert one.map == other.map
+    assert one.map_worst <= one.map + 1e-12
+    assert one.map <= one.map_best + 1e-12
+
+
+@given(retrieval(max_bits=10))
+@settings(max_examples=60, deadline=None)
+def test_radius_figures_equal_a_slow_loop(data):
+    query_codes, query_labels, gallery_codes, gallery_labels = data
+    assume(np.isin(query_labels, gallery_labels).all())
+    report = evaluate(*data)
+    for radius in range(query_codes.shape[1] + 1):
+        precision, recall = [], []
+        for code, label in zip(query_codes, query_labels, strict=True):
+            within = (gallery_codes != code).sum(1) <= radius
+            right = (within & (gallery_labels == label)).sum()
+            precision.append(right / within.sum() if within.any() else 0.0)
+            recall.append(right / (gallery_labels == label).sum())
+        assert report.precision_radius(radius) == pytest.approx(np.mean(precision))
+        assert report.recall_radius(radius) == pytest.approx(np.mean(recall))
+        assert report.pr_curve().precision[radius] == pytest.approx(np.mean(precision))
+        assert report.pr_curve().recall[radius] == pytest.approx(np.mean(recall))
+
+
+@given(retrieval(max_bits=10, max_queries=1))
+@settings(max_examples=60, deadline=None)
+def test_the_curve_of_one_query_is_that_of_sklearn(data):
+    query_codes, query_labels, gallery_codes, gallery_labels = data
+    relevant = gallery_labels == query_labels[0]
+    assume(relevant.any())
+    distances = (gallery_codes != query_codes[0]).sum(1)
+    precision, recall, thresholds = precision_recall_curve(relevant, -distances)
+    curve = evaluate(*data).pr_curve()
+    for p, r, threshold in zip(precision, recall, thresholds, strict=False):
+        assert curve.precision[-int(threshold)] == pytest.approx(p)
+        assert curve.recall[-int(threshold)] == pytest.approx(r)
+
+
+def test_a_radius_that_finds_nothing_counts_as_precision_0():
+    codes = np.array([[True, True], [False, False]])
+    assert evaluate(codes[:1], np.array([0]), codes[1:], np.array([0])).precision_radius(1) == 0
+
+
+def test_real_valued_ranking_equals_sklearn():
+    rng = np.random.default_rng(0)
+    queries, gallery = rng.normal(size=(5, 3, 2)), rng.normal(size=(20, 3, 2))
+    query_labels, gallery_labels = np.arange(5) % 3, np.arange(20) % 3
+    slow = [
+        average_precision_score(gallery_labels == label, -((gallery - query) ** 2).sum((1, 2)))
+        for query, label in zip(queries, query_labels, strict=True)
+    ]
+    assert evaluate_vectors(queries, query_labels, gallery, gallery_labels) == pytest.approx(np.mean(slow))
+
+
+def test_chance_is_the_mean_over_all_orders():
+    values = [ranked_ap(order) for order in permutations([True, True, False, False, False])]
+    assert evaluate_chance(np.array([0]), np.array([0, 0, 1, 1, 2])) == pytest.approx(np.mean(values))
+
+
+CODES = np.zeros((3, 4), bool)
+LABELS = np.array([0, 1, 1])
+
+
+def test_a_query_without_relevant_images_is_named():
+    with pytest.raises(ValueError, match=r"query 1 \(label 7\) has no relevant image"):
+        evaluate(CODES[:2], np.array([0, 7]), CODES, LABELS)
+
+
+def test_no_queries_are_an_error():
+    with pytest.raises(ValueError, match="no queries"):
+        evaluate(CODES[:0], LABELS[:0], CODES, LABELS)
+
+
+@pytest.mark.parametrize("k", [0, 4])
+def test_k_beyond_the_gallery_is_named(k):
+    with pytest.raises(ValueError, match=rf"precision_at\({k}\).*gallery's 3 items"):
+        evaluate(CODES, LABELS, CODES, LABELS).precision_at(k)
+
+
+@pytest.mark.parametrize("radius", [-1, 5])
+def test_a_radius_beyond_the_code_is_named(radius):
+    with pytest.raises(ValueError, match=f"4 bits, not {radius}"):
+        evaluate(CODES, LABELS, CODES, LABELS).recall_radius(radius)
