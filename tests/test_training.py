@@ -53,7 +53,7 @@ def test_training_learns_to_retrieve(head):
     known, queries = faces.labels.argsort(kind="stable").reshape(5, 12)[:, :8], slice(8, None)
     gallery = dataclasses.replace(faces, images=faces.images[known.ravel()], labels=faces.labels[known.ravel()])
     held = faces.labels.argsort(kind="stable").reshape(5, 12)[:, queries].ravel()
-    model, _ = train(dataclasses.replace(FAST, head=head, bits=12, epochs=25, width=0.125), gallery)
+    model, _ = train(dataclasses.replace(FAST, head=head, bits=12, epochs=60, width=0.125), gallery)
     codes = model.encode(faces.images[held]), faces.labels[held], model.encode(gallery.images), gallery.labels
     assert evaluate(*codes).map > 0.9
 
@@ -194,7 +194,7 @@ def test_weight_decay_falls_on_kernels_alone(tiny):
 
 
 def test_one_step_of_adam_with_weight_decay_is_the_papers_term(tiny):
-    """Against autograd of the loss with 1/2 weight_decay ||W||^2 written out: the first moment is 0.1 of its gradient."""
+    """Against autograd of the loss with 1/2 weight_decay ||W||^2 written out: Adam keeps 0.1 of its gradient."""
     config = dataclasses.replace(FAST, batch_size=24, epochs=1, augment=False, weight_decay=0.3).resolved()
     training, twin = Training(config, tiny), Training(config, tiny)
     training.run_epoch()

@@ -1,0 +1,32 @@
+# Each target is a thin line over `python -m ...`; the README gives these lines for machines without make.
+PYTHON ?= python3
+VENV := .venv/bin/python
+INSTALLED := .venv/.installed
+
+.PHONY: ablate test notebooks lab clean
+
+ablate: $(INSTALLED)  ## Train DCBH and its ablations on the ORL faces, and report (about ten minutes on two cores)
+	$(VENV) -m ablations run orl_quick
+	$(VENV) -m ablations report orl_quick
+
+test: $(INSTALLED)  ## Lint, types, size of the core, and all tests
+	$(VENV) -m ruff check
+	$(VENV) -m ruff format --check
+	$(VENV) -m mypy
+	$(VENV) -m tests.core_size
+	$(VENV) -m pytest -n auto
+
+notebooks: $(INSTALLED)  ## Execute the notebooks in place, at full size
+	cd notebooks && TQDM_DISABLE=1 ../$(VENV) -m jupyter nbconvert --to notebook --execute --inplace --log-level WARN *.ipynb
+
+lab: $(INSTALLED)  ## Open the notebooks in JupyterLab
+	$(VENV) -m jupyter lab notebooks
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@echo "Installing into .venv (a few minutes, once) ..."
+	test -x $(VENV) || $(PYTHON) -m venv .venv
+	$(VENV) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+clean:  ## Remove the environment and all runs
+	rm -rf .venv runs

@@ -1,0 +1,71 @@
+"""The project's own files agree with each other, and the core stays what it promises to be."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ablations.report import markdown, recorded, summary, table
+from ablations.suite import load_suite
+from tests.core_size import lines_of_code
+
+ROOT = Path(__file__).resolve().parent.parent
+CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+
+
+def requirements() -> set[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return {*project["dependencies"], *project["optional-dependencies"]["dev"]}
+
+
+def test_conda_and_pip_list_the_same_packages():
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    [from_pip] = [entry["pip"] for entry in listed if isinstance(entry, dict)]
+    conda = {entry for entry in listed if isinstance(entry, str)} - {"pip", "python>=3.11"}
+    expected = set()
+    for requirement in requirements():
+        name, version = re.fullmatch(r"([A-Za-z0-9-]+)(.*)", requirement).groups()  # type: ignore[union-attr]
+        expected.add(CONDA_NAMES.get(name, name.lower()) + version)
+    assert conda | set(from_pip) - {"--editable ."} == expected
+
+
+def test_every_direct_dependency_is_pinned_in_the_constraints():
+    pinned = {
+        line.split("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line
+    }
+    names = {re.match(r"[A-Za-z0-9-]+", requirement)[0].lower() for requirement in requirements()}  # type: ignore[index]
+    assert names - pinned == set()
+
+
+def test_the_core_imports_torch_and_numpy_alone():
+    blocked = "pandas PIL scipy sklearn seaborn matplotlib safetensors faiss bokeh tqdm yaml IPython papermill".split()
+    code = f"import sys; sys.modules.update(dict.fromkeys({blocked})); import dcbh_core"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ('"""Doc."""\n\n# comment\nx = 1  # why\n', 1),
+        ('def f():\n    """Doc\n    more."""\n    return (\n        1\n    )\n', 4),
+    ],
+)
+def test_lines_of_code_leave_out_blanks_comments_and_docstrings(source, count):
+    assert lines_of_code(source) == count
+
+
+def test_the_readme_shows_the_recorded_table():
+    suite = load_suite("orl_quick")
+    expected = markdown(table(summary(recorded("orl_quick"), suite), suite))
+    assert expected in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_readmes_links_lead_somewhere():
+    targets = re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text("utf-8"))
+    missing = [target for target in targets if "://" not in target and not (ROOT / target).exists()]
+    assert targets
+    assert not missing
