@@ -95,9 +95,7 @@ def summary(frame: pd.DataFrame, suite: Suite, metric: str = "map") -> pd.DataFr
         sources = {**floors, **sources, DESCRIPTOR: (suite.reference, f"{prefix}descriptor")}
     rows = []
     for point in suite.points(without="seed"):
-        here = frame
-        for field, value in point.items():
-            here = here[here[field] == value]
+        here = _at(frame, point)
         reference = _by_seed(here, suite.reference, metric)
         for label, (variant, column) in sources.items():
             values = _by_seed(here, variant, column)
@@ -129,9 +127,7 @@ def table(statistics: pd.DataFrame, suite: Suite) -> pd.DataFrame:
     expected = len(suite.grid.get("seed", [None]))
     columns: dict[str, dict[str, str]] = {}
     for point in suite.points(without="seed"):
-        here = statistics
-        for field, value in point.items():
-            here = here[here[field] == value]
+        here = _at(statistics, point)
         column = columns.setdefault(point_text(point) or "value", {})
         for row in here.to_dict("records"):
             text = _figure(row["values"], row["mean"], row["half_width"], "", row["variant"] in FLOORS)
@@ -161,7 +157,7 @@ def notes(suite: Suite, frame: pd.DataFrame) -> list[str]:
     sentences = []
     missing = missing_cells(suite, frame)
     if missing:
-        sentences.append(f"{len(missing)} of {len(suite)} cells are missing: {', '.join(missing)}.")
+        sentences.append(f"Missing cells ({len(missing)} of {len(suite)}): {', '.join(missing)}.")
     if "code" in frame and set(frame["code"]) != {code_hash()}:
         sentences.append("The code has changed since these cells were run.")
     return sentences
@@ -182,7 +178,7 @@ def record(suite: Suite, frame: pd.DataFrame, command: str) -> Path:
     """
     missing = missing_cells(suite, frame)
     if missing:
-        raise ValueError(f"only a complete suite is recorded; {len(missing)} cells are missing, first {missing[0]}")
+        raise ValueError(f"only a complete suite is recorded; missing cells: {', '.join(missing)}")
     machines = {f"{row.machine}, {row.dtype}, torch {row.torch}" for row in frame.itertuples()}
     head = {
         "title": suite.title,
@@ -264,6 +260,13 @@ def _refuse_mixed(suite: Suite, frame: pd.DataFrame) -> None:
         raise ValueError(
             f"cells of different {column} must not be compared: {both}; run the suite again to replace them"
         )
+
+
+def _at(frame: pd.DataFrame, point: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows at a grid point."""
+    for field, value in point.items():
+        frame = frame[frame[field] == value]
+    return frame
 
 
 def _by_seed(frame: pd.DataFrame, variant: str, column: str) -> dict[int, float]:

@@ -108,7 +108,9 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
 # Suites
 
 
-@pytest.mark.parametrize(("name", "cells"), [("orl_quick", 18), ("orl", 240), ("lfw", 9), ("paper", 108)])
+@pytest.mark.parametrize(
+    ("name", "cells"), [("orl_quick", 18), ("orl", 240), ("orl_published", 3), ("lfw", 9), ("paper", 108)]
+)
 def test_shipped_suites_expand(name: str, cells: int) -> None:
     suite = load_suite(name)
     if name == "paper":
@@ -117,10 +119,10 @@ def test_shipped_suites_expand(name: str, cells: int) -> None:
 
 
 def test_every_shipped_suite_is_tested() -> None:
-    assert suites.suite_names() == ["lfw", "orl", "orl_quick", "paper"]
+    assert suites.suite_names() == ["lfw", "orl", "orl_published", "orl_quick", "paper"]
 
 
-@pytest.mark.parametrize("name", ["orl_quick", "orl", "lfw", "paper"])
+@pytest.mark.parametrize("name", suites.suite_names())
 def test_shipped_suites_write_out_the_weights_of_the_paper(name: str) -> None:
     base = load_suite(name).base
     paper = {"feature_weight": 1.0, "center_weight": 1e-4, "quantization_weight": 0.1, "quantization_target": 0.5}
@@ -684,7 +686,7 @@ def test_missing_cells_are_named(small: str, fast: list, tmp_path: Path) -> None
     run_small(small, tmp_path, bits=12)
     suite = load_suite(small).with_settings({"seed": 0})
     assert notes(suite, collect(suite, tmp_path)) == [
-        "2 of 4 cells are missing: full 48 bits seed 0, no_center 48 bits seed 0."
+        "Missing cells (2 of 4): full 48 bits seed 0, no_center 48 bits seed 0."
     ]
 
 
@@ -760,7 +762,7 @@ def test_recorded_figures_come_back(small: str, tmp_path: Path, monkeypatch: pyt
 def test_an_incomplete_suite_is_not_recorded(small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "RESULTS", tmp_path)
     suite = load_suite(small)
-    with pytest.raises(ValueError, match="1 cells are missing, first no_center 48 bits seed 2"):
+    with pytest.raises(ValueError, match="missing cells: no_center 48 bits seed 2"):
         record(suite, made_up(suite, [0, 1, 2]).iloc[:-1], "command")
     assert not (tmp_path / "small.csv").exists()
 

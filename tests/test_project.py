@@ -42,7 +42,21 @@ def test_every_direct_dependency_is_pinned_in_the_constraints():
 
 
 def test_the_core_imports_torch_and_numpy_alone():
-    blocked = "pandas PIL scipy sklearn seaborn matplotlib safetensors faiss bokeh tqdm yaml IPython papermill".split()
+    blocked = [
+        "pandas",
+        "PIL",
+        "scipy",
+        "sklearn",
+        "seaborn",
+        "matplotlib",
+        "safetensors",
+        "faiss",
+        "bokeh",
+        "tqdm",
+        "yaml",
+        "IPython",
+        "papermill",
+    ]
     code = f"import sys; sys.modules.update(dict.fromkeys({blocked})); import dcbh_core"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
