@@ -5,16 +5,27 @@ Imported by name (``from dcbh_core import figures``): the core itself needs no p
 
 from __future__ import annotations
 
+import base64
+import gzip
+import hashlib
+import io
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from matplotlib import patheffects
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from .faces import Faces
 from .training import History
+
+if TYPE_CHECKING:
+    from bokeh.models import Row
+    from IPython.display import HTML
 
 RIGHT, WRONG, QUERY = (sns.color_palette("colorblind")[i] for i in (2, 3, 7))
 
@@ -79,3 +90,164 @@ def scale(values: dict[str, float], ax: Axes | None = None) -> Axes:
         ax.bar_label(container, fmt="%.3f", padding=3)  # type: ignore[arg-type]
     ax.set(xlim=(0, 1.08), xlabel="MAP", ylabel="")
     return ax
+
+
+def neighbours(
+    queries: Faces, which: np.ndarray, gallery: Faces, distances: np.ndarray, indices: np.ndarray, ap: np.ndarray
+) -> Figure:
+    """One row for each query in ``which``: the query, then what ``search`` found for it, nearest first.
+
+    Parameters: ``distances`` and ``indices`` (queries, k) from ``search``, ``ap`` (queries,). Right and wrong people
+    differ by colour and by mark; above each face stands its Hamming distance.
+    """
+    k = indices.shape[1]
+    fig, axes = plt.subplots(len(which), k + 1, figsize=(1.02 * (k + 1) + 0.9, 1.32 * len(which)), squeeze=False)
+    for row, query in zip(axes, which, strict=True):
+        person = queries.labels[query]
+        show_face(row[0], queries.images[query], "query", QUERY)
+        row[0].set_ylabel(f"{queries.names[person]}\nAP {ap[query]:.2f}", rotation=0, ha="right", va="center")
+        for ax, distance, index in zip(row[1:], distances[query], indices[query], strict=True):
+            right = gallery.labels[index] == person
+            title = f"✓ {distance}" if right else f"✗ {distance}  {gallery.names[gallery.labels[index]]}"
+            show_face(ax, gallery.images[index], title, RIGHT if right else WRONG)
+    fig.tight_layout(pad=0.4)
+    return fig
+
+
+def code_strips(images: np.ndarray, codes: np.ndarray, titles: Sequence[str]) -> Figure:
+    """Faces (n, 3, 32, 32) with their codes (n, bits) as strips: a dark cell is a 1, a light one a 0.
+
+    Bits in which a face differs from the first one are coloured and crossed.
+    """
+    n, bits = codes.shape
+    fig, axes = plt.subplots(
+        n, 2, figsize=(11, 1.05 * n + 0.3), width_ratios=(1, 10), squeeze=False, gridspec_kw={"wspace": 0.02}
+    )
+    for (left, right), image, code, title in zip(axes, images, codes, titles, strict=True):
+        show_face(left, image)
+        differs = code != codes[0]
+        shades = np.where(code[:, None], to_rgb("0.25"), to_rgb("0.92"))
+        shades[differs] = np.where(code[differs, None], WRONG, 0.55 + 0.45 * np.array(WRONG))
+        right.imshow(shades[None], aspect="auto", extent=(0.5, bits + 0.5, 0, 1))
+        for bit in np.flatnonzero(differs) + 1:
+            right.text(bit, 0.47, "×", ha="center", va="center", color="white" if code[bit - 1] else "black")
+        right.set_xticks(np.arange(1.5, bits), minor=True)
+        right.grid(False)
+        right.grid(True, axis="x", which="minor", color="white", linewidth=2)
+        right.set(yticks=[], xticks=[])
+        right.set_title(title, fontsize="small", loc="left")
+    right.set(xticks=np.unique([1, *range(8, bits + 1, 8)]), xlabel="bit")
+    return fig
+
+
+def people_map(ax: Axes, points: np.ndarray, faces: Faces, is_query: np.ndarray, ringed: np.ndarray) -> None:
+    """Points (n, 2) of faces in the plane: colour and tag for the person, shape for gallery or query.
+
+    There are more people than colours that an eye can tell apart, so each tag (see ``tags``) stands at the middle of
+    its person's gallery faces. ``ringed`` (n,) bool: faces to be pointed out.
+    """
+    colors = np.array(sns.color_palette("colorblind", 10))[faces.labels % 10]
+    for part, marker, size in ((~is_query, "o", 22), (is_query, "^", 46)):
+        edges = {"edgecolors": "black", "linewidths": 0.7} if marker == "^" else {"alpha": 0.65, "linewidths": 0}
+        ax.scatter(*points[part].T, c=colors[part], marker=marker, s=size, **edges)
+    ax.scatter(*points[ringed].T, facecolors="none", edgecolors=WRONG, linewidths=2, s=190)
+    halo = [patheffects.withStroke(linewidth=2.5, foreground="white")]
+    for person in np.unique(faces.labels):
+        middle = np.median(points[(faces.labels == person) & ~is_query], axis=0)
+        ax.text(*middle, tags(faces)[person], size=9, weight="bold", ha="center", va="center", path_effects=halo)
+    ax.set(xticks=[], yticks=[], xlabel="t-SNE axis 1 (no unit)", ylabel="t-SNE axis 2 (no unit)")
+
+
+def tags(faces: Faces) -> list[str]:
+    """A short text for each person: the names themselves if all are short, else numbers from 0, in order of labels."""
+    short = all(len(name) <= 4 for name in faces.names)
+    return faces.names if short else [str(label) for label in range(faces.num_identities)]
+
+
+def pair_of_people(gallery: Faces, queries: Faces, pairs: Sequence[tuple[int, int]], titles: Sequence[str]) -> Figure:
+    """One row for each pair of people: up to three queries (framed) and two gallery faces of the one, then the other."""
+    fig, axes = plt.subplots(len(pairs), 11, figsize=(10.6, 1.4 * len(pairs)), squeeze=False)
+    for ax in axes.flat:
+        ax.axis("off")
+    for row, pair, title in zip(axes, pairs, titles, strict=True):
+        for start, person in zip((0, 6), pair, strict=True):
+            own = [(image, QUERY) for image in queries.images[queries.labels == person][:3]]
+            own += [(image, None) for image in gallery.images[gallery.labels == person][: 5 - len(own)]]
+            for ax, (image, frame) in zip(row[start:], own, strict=False):
+                ax.axis("on")
+                show_face(ax, image, frame=frame)
+        row[0].set_title(title, fontsize="small", loc="left")
+    fig.tight_layout(pad=0.4, w_pad=0.1)
+    return fig
+
+
+def hover_maps(maps: dict[str, np.ndarray], faces: Faces, is_query: np.ndarray, notes: Sequence[str]) -> Row:
+    """Maps (n, 2) of the same faces side by side, interactive: hovering a point shows its face, name and note.
+
+    A face that is tapped, or caught with the lasso, is marked in every map.
+    """
+    from bokeh.layouts import row
+    from bokeh.models import ColumnDataSource, HoverTool
+    from bokeh.plotting import figure
+
+    palette = sns.color_palette("colorblind", 10).as_hex()
+    source = ColumnDataSource(
+        {
+            "face": [_data_uri(image) for image in faces.images],
+            "name": [faces.names[label] for label in faces.labels],
+            "note": list(notes),
+            "color": [palette[label % 10] for label in faces.labels],
+            "edge": np.where(is_query, "black", "white").tolist(),
+            "marker": np.where(is_query, "triangle", "circle").tolist(),
+            "size": np.where(is_query, 11, 8).tolist(),
+            "role": np.where(is_query, "query", "gallery").tolist(),
+        }
+    )
+    tooltip = """<div style="text-align: center; padding: 2px">
+        <img src="@face{safe}" alt="" style="width: 112px; height: 112px; image-rendering: pixelated; display: block">
+        <b>@name</b><br>@note</div>"""
+    plots = []
+    for index, (title, points) in enumerate(maps.items()):
+        source.data |= {f"x{index}": points[:, 0], f"y{index}": points[:, 1]}
+        # Equal codes lie on one point: show at most four of their faces.
+        hover = HoverTool(tooltips=tooltip, limit=4)
+        tools = [hover, "tap", "lasso_select", "pan", "wheel_zoom", "reset"]
+        plot = figure(title=title, tools=tools, active_scroll="wheel_zoom", height=430, sizing_mode="stretch_width")
+        marks = {name: name for name in ("marker", "size")}
+        colors = {"fill_color": "color", "line_color": "edge", "nonselection_alpha": 0.15}
+        plot.scatter(f"x{index}", f"y{index}", source=source, legend_group="role", **marks, **colors)
+        plot.axis.visible = False
+        plots.append(plot)
+    return row(plots, sizing_mode="stretch_width")
+
+
+def embedded(page: str, height: int, fallback: str) -> HTML:
+    """A whole HTML page as the output of a cell; needs no kernel, no network and no file beside the notebook.
+
+    Bokeh's script is larger than a notebook should be, so the page travels compressed and the browser unpacks it into
+    a frame. Where scripts do not run (a notebook that is not trusted, a code host), ``fallback`` is read instead.
+    """
+    from IPython.display import HTML
+
+    packed = base64.b64encode(gzip.compress(page.encode(), mtime=0)).decode()
+    name = "page-" + hashlib.sha256(packed.encode()).hexdigest()[:12]
+    return HTML(f"""<div id="{name}"><em>{fallback}</em></div>
+<script>
+(async () => {{
+  const packed = Uint8Array.from(atob("{packed}"), (letter) => letter.charCodeAt(0));
+  const page = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const frame = document.createElement("iframe");
+  frame.style = "width: 100%; height: {height}px; border: 0";
+  frame.srcdoc = await new Response(page).text();
+  document.getElementById("{name}").replaceChildren(frame);
+}})();
+</script>""")
+
+
+def _data_uri(image: np.ndarray) -> str:
+    """A face (3, 32, 32) as a data URI. JPEG: hundreds of faces as PNG would make a large page."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(np.moveaxis(image, 0, -1)).save(file, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

@@ -1,0 +1,64 @@
+"""The real thing, small: one ablation of two cells through papermill and its report, and every notebook executed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import papermill
+import pytest
+
+from dcbh_core import Config
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SMALL = ["--set", "bits=12", "--set", "seed=0", "--set", "width=0.05", "--set", "epochs=1"]
+
+
+def ablations(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ablations", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_an_ablation_of_two_cells_runs_is_reported_and_is_not_run_again(tmp_path):
+    where = ["orl_quick", *SMALL, "--out", str(tmp_path)]
+    first = ablations("run", *where, "--only", "full", "fc")
+    assert first.returncode == 0, first.stderr
+    cells = sorted((tmp_path / "cells").glob("orl-*"))
+    assert len(cells) == 2
+    for cell in cells:
+        written = {path.name for path in cell.iterdir()}
+        assert {"result.json", "evaluation.npz", "history.csv", "model", "notebook.ipynb"} <= written
+        assert 0 < json.loads((cell / "result.json").read_text())["metrics"]["map"] <= 1
+    assert "2 complete, 0 to do" in ablations("run", *where, "--only", "full", "fc").stderr
+    report = ablations("report", *where)
+    assert report.returncode == 0, report.stderr
+    assert "| fc − full |" in report.stdout
+    page = (tmp_path / "reports/orl_quick/report.html").read_text()
+    assert "https://cdn" not in page
+
+
+@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.name != "01_train.ipynb"], ids=lambda p: p.stem)
+def test_a_notebook_runs_with_small_parameters(path, tmp_path, monkeypatch):
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    known = papermill.inspect_notebook(path)
+    small = {"run_dir": str(tmp_path / "run"), "epochs": 1, "out": str(tmp_path)}
+    parameters = {name: value for name, value in small.items() if name in known}
+    papermill.execute_notebook(path, tmp_path / "out.ipynb", parameters, cwd=path.parent, progress_bar=False)
+
+
+def test_the_training_notebooks_parameters_are_the_fields_of_the_config():
+    assert list(papermill.inspect_notebook(ROOT / "notebooks/01_train.ipynb")) == ["run_dir", *Config().to_dict()]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebooks_are_committed_executed_and_small(path):
+    assert path.stat().st_size < 1_000_000
+    cells = [cell for cell in json.loads(path.read_text("utf-8"))["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["execution_count"] for cell in cells)
+    assert not any(
+        output.get("name") == "stderr" or output["output_type"] == "error"
+        for cell in cells
+        for output in cell["outputs"]
+    )
