@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .report import build_report, collect, command, record
+from .report import build_report, collect, command, record, record_figure
 from .runner import NotebookError, plan, run
 from .suite import load_suite, parse_yaml, suite_names
 
@@ -60,6 +60,7 @@ def _report(options: argparse.Namespace) -> int:
         suite = load_suite(options.suite).with_settings(settings)
         shown = {field: "DIR" if field == "root" else value for field, value in settings.items()}
         print(f"recorded: {record(suite, collect(suite, options.out), command('run', suite.name, shown))}")
+        print(f"recorded: {record_figure(suite, directory)}")
     return 0
 
 

@@ -7,6 +7,8 @@ the points themselves are shown.
 
 from __future__ import annotations
 
+import base64
+import json
 import math
 import os
 import shlex
@@ -193,6 +195,20 @@ def record(suite: Suite, frame: pd.DataFrame, command: str) -> Path:
     path.write_text(
         "".join(f"# {key}: {value}\n" for key, value in head.items()) + figures.to_csv(index=False), "utf-8"
     )
+    return path
+
+
+def record_figure(suite: Suite, report: Path) -> Path:
+    """Keep the report's first figure as ``ablations/results/SUITE.png``. ``report``: the directory of ``build_report``."""
+    cells = json.loads((report / "report.ipynb").read_text("utf-8"))["cells"]
+    images = [
+        output["data"]["image/png"]
+        for cell in cells
+        for output in cell.get("outputs", ())
+        if "data" in output and "image/png" in output["data"]
+    ]
+    path = RESULTS / f"{suite.name}.png"
+    path.write_bytes(base64.b64decode(images[0]))
     return path
 
 

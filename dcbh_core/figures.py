@@ -10,7 +10,7 @@ import gzip
 import hashlib
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -147,14 +147,21 @@ def people_map(ax: Axes, points: np.ndarray, faces: Faces, is_query: np.ndarray,
     its person's gallery faces. ``ringed`` (n,) bool: faces to be pointed out.
     """
     colors = np.array(sns.color_palette("colorblind", 10))[faces.labels % 10]
-    for part, marker, size in ((~is_query, "o", 22), (is_query, "^", 46)):
-        edges = {"edgecolors": "black", "linewidths": 0.7} if marker == "^" else {"alpha": 0.65, "linewidths": 0}
-        ax.scatter(*points[part].T, c=colors[part], marker=marker, s=size, **edges)
-    ax.scatter(*points[ringed].T, facecolors="none", edgecolors=WRONG, linewidths=2, s=190)
-    halo = [patheffects.withStroke(linewidth=2.5, foreground="white")]
+    x, y = points.T
+    for part, look in (
+        (~is_query, {"marker": "o", "s": 22, "alpha": 0.65, "linewidths": 0}),
+        (is_query, {"marker": "^", "s": 46, "edgecolors": "black", "linewidths": 0.7}),
+    ):
+        ax.scatter(x[part], y[part], c=colors[part], **look)  # type: ignore[arg-type]
+    ax.scatter(x[ringed], y[ringed], facecolors="none", edgecolors=WRONG, linewidths=2, s=190)
+    text: Any = {
+        "size": 9,
+        "weight": "bold",
+        "path_effects": [patheffects.withStroke(linewidth=2.5, foreground="white")],
+    }
     for person in np.unique(faces.labels):
-        middle = np.median(points[(faces.labels == person) & ~is_query], axis=0)
-        ax.text(*middle, tags(faces)[person], size=9, weight="bold", ha="center", va="center", path_effects=halo)
+        own = (faces.labels == person) & ~is_query
+        ax.text(np.median(x[own]), np.median(y[own]), tags(faces)[person], ha="center", va="center", **text)
     ax.set(xticks=[], yticks=[], xlabel="t-SNE axis 1 (no unit)", ylabel="t-SNE axis 2 (no unit)")
 
 
@@ -165,7 +172,7 @@ def tags(faces: Faces) -> list[str]:
 
 
 def pair_of_people(gallery: Faces, queries: Faces, pairs: Sequence[tuple[int, int]], titles: Sequence[str]) -> Figure:
-    """One row for each pair of people: up to three queries (framed) and two gallery faces of the one, then the other."""
+    """One row for each pair: up to three queries (framed) and two gallery faces of the one, then of the other."""
     fig, axes = plt.subplots(len(pairs), 11, figsize=(10.6, 1.4 * len(pairs)), squeeze=False)
     for ax in axes.flat:
         ax.axis("off")
@@ -191,31 +198,30 @@ def hover_maps(maps: dict[str, np.ndarray], faces: Faces, is_query: np.ndarray, 
     from bokeh.plotting import figure
 
     palette = sns.color_palette("colorblind", 10).as_hex()
-    source = ColumnDataSource(
-        {
-            "face": [_data_uri(image) for image in faces.images],
-            "name": [faces.names[label] for label in faces.labels],
-            "note": list(notes),
-            "color": [palette[label % 10] for label in faces.labels],
-            "edge": np.where(is_query, "black", "white").tolist(),
-            "marker": np.where(is_query, "triangle", "circle").tolist(),
-            "size": np.where(is_query, 11, 8).tolist(),
-            "role": np.where(is_query, "query", "gallery").tolist(),
-        }
-    )
+    columns: dict[str, Any] = {
+        "face": [_data_uri(image) for image in faces.images],
+        "name": [faces.names[label] for label in faces.labels],
+        "note": list(notes),
+        "color": [palette[label % 10] for label in faces.labels],
+        "edge": np.where(is_query, "black", "white"),
+        "marker": np.where(is_query, "triangle", "circle"),
+        "size": np.where(is_query, 11, 8),
+        "role": np.where(is_query, "query", "gallery"),
+    }
+    for index, points in enumerate(maps.values()):
+        columns |= {f"x{index}": points[:, 0], f"y{index}": points[:, 1]}
+    source = ColumnDataSource(columns)
     tooltip = """<div style="text-align: center; padding: 2px">
         <img src="@face{safe}" alt="" style="width: 112px; height: 112px; image-rendering: pixelated; display: block">
         <b>@name</b><br>@note</div>"""
     plots = []
-    for index, (title, points) in enumerate(maps.items()):
-        source.data |= {f"x{index}": points[:, 0], f"y{index}": points[:, 1]}
+    for index, title in enumerate(maps):
         # Equal codes lie on one point: show at most four of their faces.
         hover = HoverTool(tooltips=tooltip, limit=4)
-        tools = [hover, "tap", "lasso_select", "pan", "wheel_zoom", "reset"]
+        tools: list[Any] = [hover, "tap", "lasso_select", "pan", "wheel_zoom", "reset"]
         plot = figure(title=title, tools=tools, active_scroll="wheel_zoom", height=430, sizing_mode="stretch_width")
-        marks = {name: name for name in ("marker", "size")}
-        colors = {"fill_color": "color", "line_color": "edge", "nonselection_alpha": 0.15}
-        plot.scatter(f"x{index}", f"y{index}", source=source, legend_group="role", **marks, **colors)
+        look: Any = {"marker": "marker", "size": "size", "fill_color": "color", "line_color": "edge"}
+        plot.scatter(f"x{index}", f"y{index}", source=source, legend_group="role", nonselection_alpha=0.15, **look)
         plot.axis.visible = False
         plots.append(plot)
     return row(plots, sizing_mode="stretch_width")
