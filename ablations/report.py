@@ -199,7 +199,7 @@ def record(suite: Suite, frame: pd.DataFrame, command: str) -> Path:
 
 
 def record_figure(suite: Suite, report: Path) -> Path:
-    """Keep the report's first figure as ``ablations/results/SUITE.png``. ``report``: the directory of ``build_report``."""
+    """Keep the first figure of a report (the directory of ``build_report``) as ``ablations/results/SUITE.png``."""
     cells = json.loads((report / "report.ipynb").read_text("utf-8"))["cells"]
     images = [
         output["data"]["image/png"]

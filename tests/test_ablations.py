@@ -782,12 +782,16 @@ def test_committed_results_fit_their_suites() -> None:
 
 def test_report_command(small: str, fast: list, tmp_path: Path, monkeypatch, capsys) -> None:
     """The whole command, with a stub report notebook executed by the real papermill."""
-    shown = "import json\nfrom IPython.display import HTML\nHTML(f'<b>{suite[-10:]} {json.dumps(settings)}</b>')"
+    shown = (
+        "import json\nfrom IPython.display import HTML, Image, display\ndisplay(Image(b'a picture', format='png'))\n"
+        "HTML(f'<b>{suite[-10:]} {json.dumps(settings)}</b>')"
+    )
     write_notebook(identity.NOTEBOOKS / identity.REPORT_NOTEBOOK, "suite = out = settings = None", shown)
     monkeypatch.setattr(report, "RESULTS", tmp_path)
     out = tmp_path / "runs"
     run_small(small, out, bits=12)
     assert main(["report", small, "--set", "bits=12", "--out", str(out), "--record"]) == 0
+    assert (tmp_path / "small.png").read_bytes() == b"a picture"
     directory = out / "reports" / "small"
     expected = ["cells.csv", "report.html", "report.ipynb", "summary.csv", "table.md", "table.tex"]
     assert sorted(path.name for path in directory.iterdir()) == expected
