@@ -121,7 +121,7 @@ def code_strips(images: np.ndarray, codes: np.ndarray, titles: Sequence[str]) ->
     """
     n, bits = codes.shape
     fig, axes = plt.subplots(
-        n, 2, figsize=(11, 1.05 * n + 0.3), width_ratios=(1, 10), squeeze=False, gridspec_kw={"wspace": 0.02}
+        n, 2, figsize=(12, 1.15 * n + 0.5), width_ratios=(1, 12), squeeze=False, layout="constrained"
     )
     for (left, right), image, code, title in zip(axes, images, codes, titles, strict=True):
         show_face(left, image)
@@ -171,7 +171,7 @@ def tags(faces: Faces) -> list[str]:
     return faces.names if short else [str(label) for label in range(faces.num_identities)]
 
 
-def pair_of_people(gallery: Faces, queries: Faces, pairs: Sequence[tuple[int, int]], titles: Sequence[str]) -> Figure:
+def pairs_of_people(gallery: Faces, queries: Faces, pairs: np.ndarray, titles: Sequence[str]) -> Figure:
     """One row for each pair: up to three queries (framed) and two gallery faces of the one, then of the other."""
     fig, axes = plt.subplots(len(pairs), 11, figsize=(10.6, 1.4 * len(pairs)), squeeze=False)
     for ax in axes.flat:
