@@ -173,7 +173,7 @@ def tags(faces: Faces) -> list[str]:
 
 def pairs_of_people(gallery: Faces, queries: Faces, pairs: np.ndarray, titles: Sequence[str]) -> Figure:
     """One row for each pair: up to three queries (framed) and two gallery faces of the one, then of the other."""
-    fig, axes = plt.subplots(len(pairs), 11, figsize=(10.6, 1.4 * len(pairs)), squeeze=False)
+    fig, axes = plt.subplots(len(pairs), 11, figsize=(9.6, 1.2 * len(pairs)), squeeze=False)
     for ax in axes.flat:
         ax.axis("off")
     for row, pair, title in zip(axes, pairs, titles, strict=True):
@@ -251,9 +251,9 @@ def embedded(page: str, height: int, fallback: str) -> HTML:
 
 
 def _data_uri(image: np.ndarray) -> str:
-    """A face (3, 32, 32) as a data URI. JPEG: hundreds of faces as PNG would make a large page."""
+    """A face (3, 32, 32) as a data URI. WebP, as hundreds of faces in PNG would make a large page."""
     from PIL import Image
 
     file = io.BytesIO()
-    Image.fromarray(np.moveaxis(image, 0, -1)).save(file, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+    Image.fromarray(np.moveaxis(image, 0, -1)).save(file, "WEBP", quality=75, method=6)
+    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
