@@ -143,25 +143,24 @@ def code_strips(images: np.ndarray, codes: np.ndarray, titles: Sequence[str]) ->
 def people_map(ax: Axes, points: np.ndarray, faces: Faces, is_query: np.ndarray, ringed: np.ndarray) -> None:
     """Points (n, 2) of faces in the plane: colour and tag for the person, shape for gallery or query.
 
-    There are more people than colours that an eye can tell apart, so each tag (see ``tags``) stands at the middle of
-    its person's gallery faces. ``ringed`` (n,) bool: faces to be pointed out.
+    There are more people than colours that an eye can tell apart, so a tag (see ``tags``) stands above the gallery
+    faces of each person. ``ringed`` (n,) bool: faces to be pointed out.
     """
     colors = np.array(sns.color_palette("colorblind", 10))[faces.labels % 10]
     x, y = points.T
     for part, look in (
-        (~is_query, {"marker": "o", "s": 22, "alpha": 0.65, "linewidths": 0}),
-        (is_query, {"marker": "^", "s": 46, "edgecolors": "black", "linewidths": 0.7}),
+        (~is_query, {"marker": "o", "s": 26, "alpha": 0.65, "linewidths": 0}),
+        (is_query, {"marker": "^", "s": 40, "edgecolors": "black", "linewidths": 0.7}),
     ):
         ax.scatter(x[part], y[part], c=colors[part], **look)  # type: ignore[arg-type]
     ax.scatter(x[ringed], y[ringed], facecolors="none", edgecolors=WRONG, linewidths=2, s=190)
-    text: Any = {
-        "size": 9,
-        "weight": "bold",
-        "path_effects": [patheffects.withStroke(linewidth=2.5, foreground="white")],
-    }
+    halo = [patheffects.withStroke(linewidth=2.5, foreground="white")]
+    look = {"ha": "center", "fontsize": 8, "textcoords": "offset points", "path_effects": halo}
     for person in np.unique(faces.labels):
         own = (faces.labels == person) & ~is_query
-        ax.text(np.median(x[own]), np.median(y[own]), tags(faces)[person], ha="center", va="center", **text)
+        # A stray photograph must not carry the tag away from the others: medians, not extremes.
+        middle, top = np.median(x[own]), np.quantile(y[own], 0.75)
+        ax.annotate(tags(faces)[person], (middle, top), xytext=(0, 6), **look)  # type: ignore[arg-type]
     ax.set(xticks=[], yticks=[], xlabel="t-SNE axis 1 (no unit)", ylabel="t-SNE axis 2 (no unit)")
 
 
@@ -171,20 +170,28 @@ def tags(faces: Faces) -> list[str]:
     return faces.names if short else [str(label) for label in range(faces.num_identities)]
 
 
-def pairs_of_people(gallery: Faces, queries: Faces, pairs: np.ndarray, titles: Sequence[str]) -> Figure:
-    """One row for each pair: up to three queries (framed) and two gallery faces of the one, then of the other."""
+def pairs_of_people(
+    gallery: Faces, queries: Faces, wrong: np.ndarray, pairs: np.ndarray, titles: Sequence[str]
+) -> Figure:
+    """One row for each pair: up to three queries and two gallery faces of the one person, then of the other.
+
+    Queries have a frame, a coloured one and a mark where ``wrong`` (queries,) bool is set.
+    """
     fig, axes = plt.subplots(len(pairs), 11, figsize=(9.6, 1.2 * len(pairs)), squeeze=False)
     for ax in axes.flat:
         ax.axis("off")
     for row, pair, title in zip(axes, pairs, titles, strict=True):
         for start, person in zip((0, 6), pair, strict=True):
-            own = [(image, QUERY) for image in queries.images[queries.labels == person][:3]]
-            own += [(image, None) for image in gallery.images[gallery.labels == person][: 5 - len(own)]]
-            for ax, (image, frame) in zip(row[start:], own, strict=False):
+            asked = np.flatnonzero(queries.labels == person)[:3]
+            for ax, query in zip(row[start:], asked, strict=False):
                 ax.axis("on")
-                show_face(ax, image, frame=frame)
+                show_face(ax, queries.images[query], frame=WRONG if wrong[query] else QUERY)
+                ax.set_xlabel("✗ query" if wrong[query] else "query", fontsize="x-small", labelpad=1)
+            stored = gallery.images[gallery.labels == person][: 5 - len(asked)]
+            for ax, image in zip(row[start + len(asked) :], stored, strict=False):
+                show_face(ax, image)
         row[0].set_title(title, fontsize="small", loc="left")
-    fig.tight_layout(pad=0.4, w_pad=0.1)
+    fig.subplots_adjust(0, 0.04, 1, 0.93, wspace=0.06, hspace=0.5)
     return fig
 
 
