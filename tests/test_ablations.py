@@ -519,6 +519,8 @@ def test_an_interrupt_ends_all_children_and_says_how_to_go_on(small: str, tmp_pa
         "identity.faces_hash = lambda config: 'faces'\n"
         f"sys.exit(main(['run', {small!r}, '--set', 'seed=8', '--out', {str(tmp_path / 'runs')!r}, '--jobs', '2']))"
     )
+    # A job in the background inherits an ignored SIGINT; the process under test is to hear it wherever the tests run.
+    script = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n" + script
     process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
     partial = tmp_path / "runs" / "cells" / ".partial"
     pids = wait_for(lambda: list(partial.glob("*/pid")) if len(list(partial.glob("*/pid"))) == 2 else [])
