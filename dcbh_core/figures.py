@@ -226,7 +226,7 @@ def hover_maps(maps: dict[str, np.ndarray], faces: Faces, is_query: np.ndarray, 
         # Equal codes lie on one point: show at most four of their faces.
         hover = HoverTool(tooltips=tooltip, limit=4)
         tools: list[Any] = [hover, "tap", "lasso_select", "pan", "wheel_zoom", "reset"]
-        plot = figure(title=title, tools=tools, active_scroll="wheel_zoom", height=430, sizing_mode="stretch_width")
+        plot = figure(title=title, tools=tools, height=430, sizing_mode="stretch_width")
         look: Any = {"marker": "marker", "size": "size", "fill_color": "color", "line_color": "edge"}
         plot.scatter(f"x{index}", f"y{index}", source=source, legend_group="role", nonselection_alpha=0.15, **look)
         plot.axis.visible = False
