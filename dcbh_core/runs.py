@@ -47,9 +47,12 @@ def write_run(
     model: DCBH,
     history: History,
     metrics: dict[str, float],
+    report: Report,
     timings: dict[str, float],
 ) -> None:
     """Write ``model/``, ``history.csv``, ``evaluation.npz`` (codes, labels and AP per query) and ``result.json``.
+
+    ``metrics`` and ``report`` are those of ``measure``.
 
     ``result.json`` (config, metrics, environment, timings) comes last: where it is, the rest is.
     """
@@ -62,12 +65,11 @@ def write_run(
     writer.writeheader()
     writer.writerows({"epoch": epoch, **means} for epoch, means in enumerate(history, 1))
     write_atomically(directory / "history.csv", rows.getvalue().encode())
-    arrays: dict[str, np.ndarray] = {}
+    arrays = {"ap": report.ap}
     for name in ("queries", "gallery", "new_queries", "new_gallery"):
         part = getattr(split, name)
         if part is not None:
             arrays[f"{name}_codes"], arrays[f"{name}_labels"] = _codes(model, part)
-    arrays["ap"] = evaluate(*(arrays[f"{part}_{what}"] for part in ("queries", "gallery") for what in _KINDS)).ap
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     write_atomically(directory / "evaluation.npz", buffer.getvalue())
@@ -97,9 +99,6 @@ def environment(config: Config) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "machine": machine,
     }
-
-
-_KINDS = ("codes", "labels")
 
 
 def _codes(model: DCBH, faces: Faces) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ The whole data set lives on the device as one uint8 tensor; batches are drawn fr
 from __future__ import annotations
 
 import copy
+import io
 import math
 import os
 import sys
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from .config import Config
 from .faces import Faces
 from .losses import OBJECTIVES, TERMS
-from .model import DCBH
+from .model import DCBH, write_atomically
 
 MAX_SHIFT = 2  # pixels
 WARM_UP = 0.1  # fraction of all steps over which the learning rate rises
@@ -210,9 +211,9 @@ class Training:
             "best": self.best,
             "best_total": self.best_total,
         }
-        partial = path.with_name(path.name + ".partial")
-        torch.save(content, partial)
-        os.replace(partial, path)
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        write_atomically(path, buffer.getvalue())
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint.

@@ -11,6 +11,8 @@ import yaml
 
 from ablations.report import markdown, recorded, summary, table
 from ablations.suite import load_suite
+from dcbh_core import Config, model, train
+from dcbh_core.config import CHOICES
 from tests.core_size import lines_of_code
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -76,6 +78,20 @@ def test_the_readme_shows_the_recorded_table():
     suite = load_suite("orl_quick")
     expected = markdown(table(summary(recorded("orl_quick"), suite), suite))
     assert expected in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_readmes_own_head_trains(tiny, monkeypatch):
+    [code] = [
+        block
+        for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
+        if "MeanHead" in block
+    ]
+    monkeypatch.setitem(CHOICES, "head", (*CHOICES["head"], "mean"))
+    monkeypatch.setitem(model.HEADS, "mean", model.BlockHead)  # so that the README's own entry is taken away afterwards
+    exec(code, dict(vars(model)))
+    trained, _ = train(Config(head="mean", bits=8, width=0.05, epochs=1, device="cpu"), tiny)
+    assert type(trained.head).__name__ == "MeanHead"
+    assert trained.encode(tiny.images).shape == (len(tiny), 8)
 
 
 def test_the_readmes_links_lead_somewhere():

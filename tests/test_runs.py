@@ -43,7 +43,7 @@ def test_a_written_run_reads_back(trained, tmp_path):
     split, model, history = trained
     metrics, report = measure(model, split)
     (tmp_path / "checkpoint.pt").touch()
-    write_run(tmp_path, CONFIG, split, model, history, metrics, {"train_s": 1.0})
+    write_run(tmp_path, CONFIG, split, model, history, metrics, report, {"train_s": 1.0})
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["metrics"] == metrics
     assert Config.from_dict(result["config"]) == CONFIG.resolved()
