@@ -18,6 +18,7 @@ from dcbh_core.config import Config
 from dcbh_core.faces import load_split
 
 CORE = Path(dcbh_core.__file__).parent
+RUN_DIRECTORY = Path(__file__).with_name("run_directory.py")
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 TRAINING_NOTEBOOK = "01_train.ipynb"
 REPORT_NOTEBOOK = "04_ablation_report.ipynb"
@@ -65,9 +66,10 @@ def identify(configs: Iterable[Config]) -> list[Identity]:
 
 
 def code_hash() -> str:
-    """Hash of the sources that a cell's figures depend on: ``dcbh_core`` without figures, and the code of the training
-    notebook (its prose and outputs are left out)."""
-    sources = {path.name: path.read_text("utf-8") for path in CORE.glob("*.py") if path.name != "figures.py"}
+    """Hash of the sources that a cell's figures depend on: ``dcbh_core`` without figures, what fills the run directory,
+    and the code of the training notebook (its prose and outputs are left out)."""
+    paths = [*(path for path in CORE.glob("*.py") if path.name != "figures.py"), RUN_DIRECTORY]
+    sources = {path.name: path.read_text("utf-8") for path in paths}
     cells = json.loads(notebook(TRAINING_NOTEBOOK).read_text("utf-8"))["cells"]
     return _sha256([sources, ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]])
 

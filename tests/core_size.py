@@ -1,12 +1,14 @@
-"""Prints the lines of code of dcbh_core, without blanks, comments and docstrings: `python -m tests.core_size`."""
+"""Prints the lines of code of dcbh_core, without blanks, comments and docstrings, and fails where the core grows too
+large to be read in one sitting: `python -m tests.core_size`. Figures are drawing, not method: they are not counted."""
 
 import ast
 import io
+import sys
 import tokenize
 from pathlib import Path
 
 CORE = Path(__file__).resolve().parent.parent / "dcbh_core"
-GOAL = 1000
+LIMIT = 1000
 NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 
@@ -22,12 +24,15 @@ def lines_of_code(source: str) -> int:
     return len(lines)
 
 
-def main() -> None:
-    counts = {path.name: lines_of_code(path.read_text("utf-8")) for path in sorted(CORE.glob("*.py"))}
+def main() -> int:
+    paths = [path for path in sorted(CORE.glob("*.py")) if path.name != "figures.py"]
+    counts = {path.name: lines_of_code(path.read_text("utf-8")) for path in paths}
     for name, count in counts.items():
         print(f"{count:5d}  {name}")
-    print(f"{sum(counts.values()):5d}  lines of code in dcbh_core; the goal is to stay under {GOAL}")
+    total = sum(counts.values())
+    print(f"{total:5d}  lines of code in dcbh_core without figures; at most {LIMIT}")
+    return int(total > LIMIT)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

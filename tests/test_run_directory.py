@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from ablations.run_directory import measure, write_run
 from dcbh_core import DCBH, Config, Split, evaluate, train
-from dcbh_core.runs import measure, write_run
 from tests.conftest import synthetic_faces
 
 CONFIG = Config(width=0.05, bits=8, epochs=2, batch_size=8, device="cpu", dtype="float32")

@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from .config import Config
-from .faces import Faces, Split
-from .metrics import Report, evaluate, evaluate_chance, evaluate_vectors
-from .model import DCBH, write_atomically
-from .training import History
+from dcbh_core import DCBH, Config, Faces, Report, Split, evaluate
+from dcbh_core.metrics import evaluate_chance, evaluate_vectors
+from dcbh_core.model import write_atomically
+from dcbh_core.training import History
 
 TOP = 50  # precision of the top 50, as in the paper
 RADIUS = 2  # lookup radius, as in the paper
