@@ -165,7 +165,7 @@ class Config:
         decided["queries_per_identity"] = 5 if many else 3
         idle = self._without_effect()
         filled = {name: value for name, value in decided.items() if getattr(self, name) is None and name not in idle}
-        device = _available_device() if self.device == "auto" else self.device
+        device = resolved_device(self.device)
         dtype = _fast_dtype(device) if self.dtype == "auto" else self.dtype
         return dataclasses.replace(self, device=device, dtype=dtype, **filled)
 
@@ -191,10 +191,11 @@ def _checked_type(field: dataclasses.Field[Any], value: Any) -> Any:
     raise ValueError(f"{field.name} must be {wanted}, not {value!r}{hint}")
 
 
-def _available_device() -> str:
+def resolved_device(device: str) -> str:
+    """``device``, or for "auto" what this machine has: "cuda" or "cpu"."""
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _fast_dtype(device: str) -> str:

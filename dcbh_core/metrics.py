@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from .hamming import distance_histograms
 
@@ -171,9 +172,9 @@ def _groups(everything: np.ndarray, relevant: np.ndarray) -> tuple[np.ndarray, .
 
 def _harmonic(start: np.ndarray, count: np.ndarray) -> np.ndarray:
     """H(start + count) - H(start): the sum of 1 / j over j = start + 1 .. start + count."""
-    end = (start + count).astype(np.int64)
-    table = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, end.max() + 1))])
-    return table[end] - table[start.astype(np.int64)]
+    # H(n) is the digamma function at n + 1, up to a constant.
+    after, before = (torch.special.digamma(torch.from_numpy(n + 1)) for n in (start + count, start))
+    return (after - before).numpy()
 
 
 def _require_relevant(query_labels: np.ndarray, gallery_labels: np.ndarray) -> None:
