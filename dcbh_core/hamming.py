@@ -16,9 +16,7 @@ QUERIES_ON_CUDA = 2**6  # at a time: their distances to a block take 64 MiB
 
 def pack(codes: np.ndarray) -> np.ndarray:
     """Codes bool (n, bits) as uint64 words (ceil(bits / 64), n); bits beyond the last are 0 in every code."""
-    packed = np.packbits(_checked(codes), axis=1)
-    padded = np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8)))
-    return np.ascontiguousarray(padded.view(np.uint64).T)
+    return np.ascontiguousarray(_packed_rows(codes).view(np.uint64).T)
 
 
 def distance_histograms(
@@ -114,12 +112,22 @@ def search(query_codes: np.ndarray, gallery_codes: np.ndarray, k: int) -> tuple[
     _same_bits(query_codes, gallery_codes)
     if not 1 <= k <= len(gallery_codes):
         raise ValueError(f"k must be from 1 to the gallery's {len(gallery_codes)} codes, not {k}")
-    gallery = np.packbits(gallery_codes, axis=1)  # whole bytes, as FAISS wants: padding bits are 0 on both sides
+    # FAISS wants whole bytes, and is four times as fast on whole words; the padding is 0 on both sides.
+    gallery = _packed_rows(gallery_codes)
     index = faiss.IndexBinaryFlat(8 * gallery.shape[1])
+    index.use_heap = False  # counting distances beats a heap, as there are so few of them
     index.add(gallery)
-    distances, indices = index.search(np.packbits(query_codes, axis=1), k)
+    distances, indices = index.search(_packed_rows(query_codes), k)
     order = np.lexsort((indices, distances), axis=1)
     return np.take_along_axis(distances, order, 1), np.take_along_axis(indices, order, 1)
+
+
+def _packed_rows(codes: np.ndarray) -> np.ndarray:
+    """Codes bool (n, bits) as bytes (n, 8 * ceil(bits / 64))."""
+    packed = np.packbits(_checked(codes), axis=1)
+    rows = np.zeros((len(packed), packed.shape[1] + -packed.shape[1] % 8), np.uint8)
+    rows[:, : packed.shape[1]] = packed
+    return rows
 
 
 def _checked(codes: np.ndarray) -> np.ndarray:
