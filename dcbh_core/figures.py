@@ -9,6 +9,7 @@ import base64
 import gzip
 import hashlib
 import io
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -138,6 +139,44 @@ def code_strips(images: np.ndarray, codes: np.ndarray, titles: Sequence[str]) ->
         right.set_title(title, fontsize="small", loc="left")
     right.set(xticks=np.unique([1, *range(8, bits + 1, 8)]), xlabel="bit")
     return fig
+
+
+def tsne(vectors: np.ndarray, perplexity: float = 30) -> np.ndarray:
+    """A map (n, 2) of vectors (n, d) by t-SNE, begun at the first two principal components, with a progress bar.
+
+    One thread, so that the map does not depend on how many there are. Where all vectors are the same (training has
+    failed), so are their places.
+
+    Source: van der Maaten and Hinton, Visualizing Data using t-SNE, JMLR 2008; by openTSNE (Poličar et al., 2019).
+    """
+    from openTSNE import TSNE
+    from tqdm.auto import tqdm
+
+    if (vectors == vectors[0]).all():
+        return np.zeros((len(vectors), 2))
+    early, late, every = 250, 500, 50  # iterations
+    quiet: dict[str, Any] = {} if "ipykernel" in sys.modules else {"disable": None}
+    with tqdm(total=early + late, desc=f"t-SNE of {len(vectors):,}", unit="step", **quiet) as progress:
+        method = TSNE(
+            perplexity=min(perplexity, len(vectors) / 4),
+            initialization="pca",
+            early_exaggeration_iter=early,
+            n_iter=late,
+            n_jobs=1,
+            random_state=0,
+            callbacks=lambda iteration, error, embedding: progress.update(every) and None,
+            callbacks_every_iters=every,
+        )
+        return np.asarray(method.fit(vectors.astype(np.float32)))
+
+
+def sample(labels: np.ndarray, limit: int) -> np.ndarray:
+    """Positions, in order, of at most ``limit`` of the labels (n,), the same number of each person as far as there
+    are so many, and everybody at least once (even if there are more people than ``limit``)."""
+    order = np.argsort(labels, kind="stable")
+    people, first, counts = np.unique(labels[order], return_index=True, return_counts=True)
+    turn = np.arange(len(labels)) - np.repeat(first, counts)  # the how-manieth of its person
+    return np.sort(order[np.argsort(turn, kind="stable")][: max(limit, len(people))])
 
 
 def people_map(ax: Axes, points: np.ndarray, faces: Faces, is_query: np.ndarray, ringed: np.ndarray) -> None:

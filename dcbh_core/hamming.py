@@ -13,7 +13,6 @@ BLOCK = 2**17  # gallery codes at a time: 1 MiB for each 64 bits of code
 QUERIES_ON_CUDA = 2**6  # at a time: their distances to a block take 64 MiB
 
 
-
 def pack(codes: np.ndarray) -> np.ndarray:
     """Codes bool (n, bits) as uint64 words (ceil(bits / 64), n); bits beyond the last are 0 in every code."""
     return np.ascontiguousarray(_packed_rows(codes).view(np.uint64).T)
@@ -115,7 +114,7 @@ def search(query_codes: np.ndarray, gallery_codes: np.ndarray, k: int) -> tuple[
     # FAISS wants whole bytes, and is four times as fast on whole words; the padding is 0 on both sides.
     gallery = _packed_rows(gallery_codes)
     index = faiss.IndexBinaryFlat(8 * gallery.shape[1])
-    index.use_heap = False  # counting distances beats a heap, as there are so few of them
+    index.use_heap = False  # type: ignore[attr-defined]  # counting distances beats a heap, as there are so few of them
     index.add(gallery)
     distances, indices = index.search(_packed_rows(query_codes), k)
     order = np.lexsort((indices, distances), axis=1)

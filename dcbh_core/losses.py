@@ -37,7 +37,8 @@ def moved_centers(descriptor: Tensor, labels: Tensor, centers: Tensor) -> Tensor
     """New centres (C, d): c_y <- (c_y + sum of the batch's f_i of person y) / (1 + n_y). People absent keep theirs."""
     # index_put accumulates repeated labels, and unlike index_add in a fixed order on CUDA.
     sums = torch.zeros_like(centers).index_put((labels,), descriptor, accumulate=True)
-    counts = torch.bincount(labels, minlength=len(centers)).unsqueeze(1)
+    # Not bincount, which on CUDA would wait for the device.
+    counts = torch.zeros_like(centers[:, :1]).index_put((labels,), torch.ones_like(descriptor[:, :1]), accumulate=True)
     return (centers + sums) / (1 + counts)
 
 
