@@ -1,6 +1,7 @@
 """Faces to a trained model and its history.
 
-The whole data set lives on the device as one uint8 tensor; batches are drawn from it by index and augmented there.
+The whole data set lives on the device as one uint8 tensor. Each epoch shuffles and augments all of it there in one go,
+and its batches are slices.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import math
 import os
 import sys
 import time
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ MAX_SHIFT = 2  # pixels
 WARM_UP = 0.1  # fraction of all steps over which the learning rate rises
 ROLLBACK_EVERY = 100  # epochs, recipe "published"
 CHECKPOINT_SECONDS = 30.0
+STEPS_BEFORE_RECORDING = 3  # on CUDA, in which libraries choose their kernels
 
 History = list[dict[str, float]]
 
@@ -97,6 +101,7 @@ class Training:
         # In the authors' code the centres are trainable as well as moved, so Adam moves them a second time.
         self.objective.requires_grad_(self.published)
         self.optimizer = self._adam()
+        self.recorded = RecordedSteps(self._step)
         self.epoch = 0
         self.history: History = []
         self.best: dict[str, Any] | None = None  # "published": the state of the epoch with the lowest loss so far
@@ -121,7 +126,9 @@ class Training:
             {"params": kernels, "weight_decay": self.config.weight_decay},
             {"params": [p for p in others if p.requires_grad], "weight_decay": 0.0},
         ]
-        return torch.optim.Adam(groups, lr=self.learning_rate, fused=True)
+        # The learning rate is a tensor, so that a recorded step reads what it is now, not what it was.
+        learning_rate = torch.tensor(self.learning_rate, device=self.images.device)
+        return torch.optim.Adam(groups, lr=learning_rate, fused=True, capturable=self.images.is_cuda)
 
     def run_epoch(self) -> dict[str, float]:
         """One pass over the faces; returns and keeps its means."""
@@ -129,23 +136,10 @@ class Training:
         generator = torch.Generator(self.images.device).manual_seed(self.config.seed * 2**20 + self.epoch)
         batches = self._batches(generator)
         losses = torch.empty(len(batches), len(TERMS) + 1, device=self.images.device)
-        for step, batch in enumerate(batches):
-            self._set_learning_rate(self.epoch * len(batches) + step, self.epochs * len(batches))
-            images, labels = self.images[batch], self.labels[batch]
-            if self.config.augment:
-                images = augmented(images, generator)
-            outputs = self.model(images)
-            total, terms = self.objective(outputs, labels)
-            self.optimizer.zero_grad()
-            total.backward()
-            self.objective.after_backward(outputs, labels)
-            self.optimizer.step()
-            losses[step] = torch.stack([*(terms[name] for name in TERMS), total]).detach()
-            if self.published:
-                # The authors' code runs each batch again, in training mode, to print its accuracy: batch
-                # normalisation's statistics move twice.
-                with torch.no_grad():
-                    self.model(images)
+        step = self.recorded if self.images.is_cuda else self._step
+        for i, (images, labels) in enumerate(batches):
+            self._set_learning_rate(self.epoch * len(batches) + i, self.epochs * len(batches))
+            losses[i] = step(images, labels)
         self.epoch += 1
         means = self._means(losses.cpu())  # the only synchronisation with the device in an epoch
         self.history.append(means)
@@ -153,13 +147,35 @@ class Training:
             self._keep_best(means["total"])
         return means
 
-    def _batches(self, generator: torch.Generator) -> list[Tensor]:
-        n, size = len(self.images), self.batch_size
+    def _step(self, images: Tensor, labels: Tensor) -> Tensor:
+        """One batch (n, 3, 32, 32) and (n,); returns the terms and their total, without waiting for the device."""
+        outputs = self.model(images)
+        total, terms = self.objective(outputs, labels)
+        self.optimizer.zero_grad()
+        total.backward()
+        self.objective.after_backward(outputs, labels)
+        self.optimizer.step()
         if self.published:
-            return list(torch.arange(n, device=self.images.device).split(size))
-        order = torch.randperm(n, generator=generator, device=self.images.device)
+            # The authors' code runs each batch again, in training mode, to print its accuracy: batch
+            # normalisation's statistics move twice.
+            with torch.no_grad():
+                self.model(images)
+        return torch.stack([*(terms[name] for name in TERMS), total]).detach()
+
+    def _batches(self, generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
+        """Images and labels of an epoch's batches, in order."""
+        images, labels, size = self.images, self.labels, self.batch_size
+        if self.published:
+            if self.config.augment:
+                images = augmented(images, generator)
+            return list(zip(images.split(size), labels.split(size), strict=True))
+        order = torch.randperm(len(images), generator=generator, device=images.device)
+        images, labels = images[order], labels[order]
+        if self.config.augment:
+            images = augmented(images, generator)
         # Batches of nearly equal size: a last batch of a few faces would make a poor batch norm.
-        return list(order.tensor_split(math.ceil(n / size)))
+        parts = math.ceil(len(images) / size)
+        return list(zip(images.tensor_split(parts), labels.tensor_split(parts), strict=True))
 
     def _set_learning_rate(self, step: int, steps: int) -> None:
         """ "modern": linear warm-up, then half a cosine down to 0. "published": constant."""
@@ -168,7 +184,7 @@ class Training:
         warm = max(1, round(WARM_UP * steps))
         factor = (step + 1) / warm if step < warm else 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate * factor
+            group["lr"].fill_(self.learning_rate * factor)
 
     def _means(self, losses: Tensor) -> dict[str, float]:
         names = (*TERMS, "total")
@@ -199,6 +215,7 @@ class Training:
         self.model.load_state_dict(state["model"])
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.recorded = RecordedSteps(self._step)  # the optimiser's tensors are new ones
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, complete or not at all."""
@@ -234,6 +251,34 @@ class Training:
         self._restore(content["state"])
         self.epoch, self.history = content["epoch"], content["history"]
         self.best, self.best_total = content["best"], content["best_total"]
+
+
+class RecordedSteps:
+    """A training step as a CUDA graph, one for each size of batch: recorded once, then replayed as a whole.
+
+    Launching a step's hundreds of small kernels one by one takes the host longer than the device takes to run them.
+    """
+
+    def __init__(self, step: Callable[[Tensor, Tensor], Tensor]):
+        self.step = step
+        self.calls: Counter[int] = Counter()
+        self.graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tensor, Tensor, Tensor]] = {}
+
+    def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
+        size = len(labels)
+        self.calls[size] += 1
+        if self.calls[size] <= STEPS_BEFORE_RECORDING:
+            return self.step(images, labels)
+        if size not in self.graphs:
+            graph, images_in, labels_in = torch.cuda.CUDAGraph(), images.clone(), labels.clone()
+            with torch.cuda.graph(graph):
+                losses = self.step(images_in, labels_in)
+            self.graphs[size] = graph, images_in, labels_in, losses
+        graph, images_in, labels_in, losses = self.graphs[size]
+        images_in.copy_(images)
+        labels_in.copy_(labels)
+        graph.replay()
+        return losses
 
 
 def augmented(images: Tensor, generator: torch.Generator) -> Tensor:

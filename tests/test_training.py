@@ -147,22 +147,56 @@ def test_a_last_batch_of_one_face_is_refused_before_training(tiny):
         train(dataclasses.replace(PUBLISHED, batch_size=23), tiny)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@RECIPES
+def test_recorded_steps_on_cuda_train_as_single_ones_do(tiny, monkeypatch, config):
+    config = dataclasses.replace(config, device="cuda", epochs=8)
+    recorded, history = train(config, tiny)
+    again, same_history = train(config, tiny)
+    monkeypatch.setattr("dcbh_core.training.STEPS_BEFORE_RECORDING", 10**9)
+    single, single_history = train(config, tiny)
+    assert history == same_history == single_history
+    for model in (again, single):
+        np.testing.assert_array_equal(weights(model.cpu()), weights(recorded.cpu()))
+
+
 # The two recipes, step by step
 
 
+def positions(batches, faces) -> list[list[int]]:
+    """Where each batch's images stand in ``faces``; their labels must stand there too."""
+    where = {image.tobytes(): i for i, image in enumerate(faces.images)}
+    found = [[where[np.ascontiguousarray(image).tobytes()] for image in images.numpy()] for images, _ in batches]
+    for batch, (_, labels) in zip(found, batches, strict=True):
+        assert labels.tolist() == faces.labels[batch].tolist()
+    return found
+
+
 def test_modern_batches_are_a_new_permutation_of_nearly_equal_parts_each_epoch(tiny):
-    training = Training(dataclasses.replace(FAST, batch_size=7).resolved(), tiny)
-    epochs = [training._batches(torch.Generator().manual_seed(epoch)) for epoch in range(2)]
+    training = Training(dataclasses.replace(FAST, batch_size=7, augment=False).resolved(), tiny)
+    epochs = [positions(training._batches(torch.Generator().manual_seed(epoch)), tiny) for epoch in range(2)]
     for batches in epochs:
         assert [len(batch) for batch in batches] == [6, 6, 6, 6]
-        assert sorted(torch.cat(batches).tolist()) == list(range(24))
-    assert not torch.equal(torch.cat(epochs[0]), torch.cat(epochs[1]))
+        assert sorted(itertools.chain(*batches)) == list(range(24))
+    assert epochs[0] != epochs[1]
+
+
+@RECIPES
+def test_what_is_augmented_is_what_is_trained_on(tiny, config):
+    plain, moved = (
+        Training(dataclasses.replace(config, augment=augment).resolved(), tiny)._batches(
+            torch.Generator().manual_seed(0)
+        )
+        for augment in (False, True)
+    )
+    assert [labels.tolist() for _, labels in plain] == [labels.tolist() for _, labels in moved]
+    assert not torch.equal(torch.cat([images for images, _ in plain]), torch.cat([images for images, _ in moved]))
 
 
 def test_published_batches_are_in_file_order_with_a_partial_last(tiny):
     training = Training(dataclasses.replace(PUBLISHED, batch_size=10).resolved(), tiny)
-    batches = training._batches(torch.Generator())
-    assert [batch.tolist() for batch in batches] == [[*range(10)], [*range(10, 20)], [*range(20, 24)]]
+    batches = positions(training._batches(torch.Generator()), tiny)
+    assert batches == [[*range(10)], [*range(10, 20)], [*range(20, 24)]]
 
 
 def test_modern_learning_rate_warms_up_and_falls_along_a_cosine(tiny):
@@ -170,7 +204,7 @@ def test_modern_learning_rate_warms_up_and_falls_along_a_cosine(tiny):
     rates = []
     for step in range(100):
         training._set_learning_rate(step, 100)
-        rates.append(training.optimizer.param_groups[0]["lr"])
+        rates.append(float(training.optimizer.param_groups[0]["lr"]))
     assert rates[:10] == pytest.approx([1e-4 * i for i in range(1, 11)])
     assert rates[55] == pytest.approx(0.5e-3)
     assert rates == sorted(rates[:10]) + sorted(rates[10:], reverse=True)
@@ -180,7 +214,7 @@ def test_modern_learning_rate_warms_up_and_falls_along_a_cosine(tiny):
 def test_published_learning_rate_is_constant(tiny):
     training = Training(PUBLISHED.resolved(), tiny)
     training._set_learning_rate(99, 100)
-    assert training.optimizer.param_groups[0]["lr"] == 1e-3
+    assert float(training.optimizer.param_groups[0]["lr"]) == pytest.approx(1e-3)
 
 
 def test_weight_decay_falls_on_kernels_alone(tiny):
@@ -198,9 +232,9 @@ def test_one_step_of_adam_with_weight_decay_is_the_papers_term(tiny):
     config = dataclasses.replace(FAST, batch_size=24, epochs=1, augment=False, weight_decay=0.3).resolved()
     training, twin = Training(config, tiny), Training(config, tiny)
     training.run_epoch()
-    batch = twin._batches(torch.Generator().manual_seed(0))[0]
+    images, labels = twin._batches(torch.Generator().manual_seed(0))[0]
     twin.model.train()
-    total, _ = twin.objective(twin.model(twin.images[batch]), twin.labels[batch])
+    total, _ = twin.objective(twin.model(images), labels)
     kernels = [p for p in twin.model.parameters() if p.ndim > 1]
     (total + 0.5 * 0.3 * sum(kernel.square().sum() for kernel in kernels)).backward()
     for kernel, same in zip(kernels, [p for p in training.model.parameters() if p.ndim > 1], strict=True):
