@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -38,9 +39,10 @@ def figures(device: str, repeats: int) -> Iterator[Figure]:
 
 
 def _training(config: Config, faces: Faces, repeats: int) -> Figure:
-    training = Training(config.resolved(), faces)
+    gc.collect()  # or the loop's workers inherit the last figure's recorded steps, and complain
     loop = OrdinaryLoop(config, faces)
-    times, loop_times = by_turns(repeats, training.run_epoch, loop.run_epoch)
+    training = Training(config.resolved(), faces)
+    loop_times, times = by_turns(repeats, loop.run_epoch, training.run_epoch)
     model = training.model
 
     def step() -> None:

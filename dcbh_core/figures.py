@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 RIGHT, WRONG, QUERY = (sns.color_palette("colorblind")[i] for i in (2, 3, 7))
 
+MOST_TAGS = 80  # on one map
+
 TERM_TITLES = {
     "code": "classifier on codes\n(cross-entropy, nats)",
     "feature": "classifier on descriptors\n(cross-entropy, nats)",
@@ -183,7 +185,7 @@ def people_map(ax: Axes, points: np.ndarray, faces: Faces, is_query: np.ndarray,
     """Points (n, 2) of faces in the plane: colour and tag for the person, shape for gallery or query.
 
     There are more people than colours that an eye can tell apart, so a tag (see ``tags``) stands above the gallery
-    faces of each person. ``ringed`` (n,) bool: faces to be pointed out.
+    faces of each person, as long as there is room for all. ``ringed`` (n,) bool: faces to be pointed out.
     """
     colors = np.array(sns.color_palette("colorblind", 10))[faces.labels % 10]
     x, y = points.T
@@ -195,7 +197,7 @@ def people_map(ax: Axes, points: np.ndarray, faces: Faces, is_query: np.ndarray,
     ax.scatter(x[ringed], y[ringed], facecolors="none", edgecolors=WRONG, linewidths=2, s=190)
     halo = [patheffects.withStroke(linewidth=2.5, foreground="white")]
     look = {"ha": "center", "fontsize": 8, "textcoords": "offset points", "path_effects": halo}
-    for person in np.unique(faces.labels):
+    for person in np.unique(faces.labels) if faces.num_identities <= MOST_TAGS else ():
         own = (faces.labels == person) & ~is_query
         # A stray photograph must not carry the tag away from the others: medians, not extremes.
         middle, top = np.median(x[own]), np.quantile(y[own], 0.75)

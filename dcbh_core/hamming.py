@@ -83,17 +83,22 @@ def _count_on_cuda(
     people, of_gallery = np.unique(gallery_labels, return_inverse=True)
     of_queries = np.where(np.isin(query_labels, people), np.searchsorted(people, query_labels), -1)
     for start in range(0, len(gallery_codes), BLOCK):
-        gallery = torch.from_numpy(gallery_codes[start : start + BLOCK]).cuda().float()
+        gallery = _signs(gallery_codes[start : start + BLOCK])
         own = torch.from_numpy(of_gallery[start : start + BLOCK]).cuda()
         for row in range(0, len(query_codes), QUERIES_ON_CUDA):
             rows = slice(row, row + QUERIES_ON_CUDA)
-            queries = torch.from_numpy(query_codes[rows]).cuda().float()
-            distances = torch.cdist(queries, gallery, p=0).long()  # the number of unequal entries
-            bins = distances + (bits + 1) * torch.arange(len(queries), device="cuda")[:, None]
+            # Each bit that differs turns one of the product's terms from 1 to -1.
+            distances = ((bits - _signs(query_codes[rows]) @ gallery.T) / 2).int()
+            bins = distances + (bits + 1) * torch.arange(len(distances), device="cuda", dtype=torch.int32)[:, None]
             relevant = torch.from_numpy(of_queries[rows]).cuda()[:, None] == own
             for histogram, chosen in zip(histograms, (bins.flatten(), bins[relevant]), strict=True):
-                counts = torch.bincount(chosen, minlength=len(queries) * (bits + 1))
-                histogram[rows] += counts.view(len(queries), bits + 1).cpu().numpy()
+                counts = torch.bincount(chosen, minlength=len(distances) * (bits + 1))
+                histogram[rows] += counts.view(-1, bits + 1).cpu().numpy()
+
+
+def _signs(codes: np.ndarray) -> torch.Tensor:
+    """Codes bool (n, bits) as -1 and 1 in float32 on CUDA, whose products are exact."""
+    return torch.from_numpy(codes).cuda().float() * 2 - 1
 
 
 def search(query_codes: np.ndarray, gallery_codes: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,8 @@
+import tracemalloc
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -72,3 +75,39 @@ def test_labels_must_fit_their_codes():
     codes = np.zeros((2, 3), bool)
     with pytest.raises(ValueError, match="2 gallery codes need as many labels"):
         distance_histograms(codes, np.zeros(2), codes, np.zeros(5))
+
+
+def test_a_gallery_of_many_blocks_is_counted_whole(monkeypatch):
+    rng = np.random.default_rng(0)
+    data = rng.random((7, 48)) < 0.5, rng.integers(0, 5, 7), rng.random((1000, 48)) < 0.5, rng.integers(0, 5, 1000)
+    whole = distance_histograms(*data)
+    monkeypatch.setattr("dcbh_core.hamming.BLOCK", 33)
+    for blocks, once in zip(distance_histograms(*data), whole, strict=True):
+        np.testing.assert_array_equal(blocks, once)
+
+
+def test_the_number_of_threads_changes_nothing():
+    rng = np.random.default_rng(0)
+    data = rng.random((7, 48)) < 0.5, rng.integers(0, 5, 7), rng.random((1000, 48)) < 0.5, rng.integers(0, 5, 1000)
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            results.append(distance_histograms(*data, device="cpu"))
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(*results)
+
+
+def test_memory_does_not_grow_with_the_gallery():
+    rng = np.random.default_rng(0)
+    peaks = []
+    for size in (500_000, 2_000_000):
+        gallery = rng.integers(0, 2, (size, 48), dtype=np.uint8).view(bool)
+        labels = np.arange(size) % 50
+        tracemalloc.start()
+        distance_histograms(gallery[:3], labels[:3], gallery, labels, device="cpu")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 2**20
+    assert peaks[1] < 2**26

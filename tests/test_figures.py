@@ -1,0 +1,34 @@
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dcbh_core.figures import sample, tsne
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=60), st.integers(1, 70))
+@settings(max_examples=100, deadline=None)
+def test_a_sample_holds_everybody_and_prefers_nobody(labels, limit):
+    labels = np.array(labels)
+    chosen = sample(labels, limit)
+    people, counts = np.unique(labels, return_counts=True)
+    assert len(chosen) == min(len(labels), max(limit, len(people)))
+    assert chosen.tolist() == sorted(set(chosen.tolist()))
+    taken = np.array([(labels[chosen] == person).sum() for person in people])
+    assert taken.min() >= 1
+    # Whoever has fewer in the sample than another by more than one has no more photographs.
+    assert (taken[taken < taken.max() - 1] == counts[taken < taken.max() - 1]).all()
+
+
+def test_tsne_keeps_two_groups_apart_and_gives_the_same_map_again():
+    rng = np.random.default_rng(0)
+    far = np.repeat([False, True], 30)
+    vectors = (rng.random((60, 24)) < 0.05) ^ far[:, None]
+    points = tsne(vectors, perplexity=10)
+    np.testing.assert_array_equal(points, tsne(vectors, perplexity=10))
+    centers = np.stack([points[~far].mean(0), points[far].mean(0)])
+    nearer = np.linalg.norm(points[:, None] - centers, axis=2).argmin(1)
+    np.testing.assert_array_equal(nearer, far)
+
+
+def test_equal_vectors_share_one_place():
+    np.testing.assert_array_equal(tsne(np.ones((12, 8))), np.zeros((12, 2)))
