@@ -33,7 +33,11 @@ TERM_TITLES = {
     "code": "classifier on codes\n(cross-entropy, nats)",
     "feature": "classifier on descriptors\n(cross-entropy, nats)",
     "quantization": "quantisation\n(mean distance to target)",
-    "center": "centre loss\n(sum over the batch)",
+    "center": "centre loss",
+    "central": "central similarity\n(cross-entropy, nats)",
+    "cosine": "cosine softmax\n(cross-entropy, nats)",
+    "spread": "spread of the centres",
+    "metric": "contrast of codes\n(cross-entropy, nats)",
     "total": "total\n(weighted sum)",
 }
 
@@ -72,11 +76,13 @@ def people(faces: Faces, count: int = 6, photographs: int = 7) -> Figure:
 
 def loss_curves(history: History) -> Figure:
     """One panel for each term of the loss, over epochs."""
-    fig, axes = plt.subplots(1, len(TERM_TITLES), figsize=(14, 2.8))
+    names = list(history[0])
+    fig, axes = plt.subplots(1, len(names), figsize=(2.8 * len(names), 2.8))
     epochs = np.arange(1, len(history) + 1)
-    for ax, (name, title) in zip(axes, TERM_TITLES.items(), strict=True):
-        sns.lineplot(x=epochs, y=[means[name] for means in history], ax=ax)
-        ax.set(title=title, xlabel="epoch", ylabel="", ylim=(0, None))
+    for ax, name in zip(axes, names, strict=True):
+        values = [means[name] for means in history]
+        sns.lineplot(x=epochs, y=values, ax=ax)
+        ax.set(title=TERM_TITLES[name], xlabel="epoch", ylabel="", ylim=(min(0, *values), None))
     fig.tight_layout()
     return fig
 

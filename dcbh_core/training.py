@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from .config import Config
 from .faces import Faces
-from .losses import OBJECTIVES, TERMS
 from .model import DCBH, write_atomically
+from .peers import OBJECTIVES
 
 MAX_SHIFT = 2  # pixels
 WARM_UP = 0.1  # fraction of all steps over which the learning rate rises
@@ -49,8 +49,9 @@ def train(
             ends at the same weights; it is written at the end of an epoch, at most every ``checkpoint_seconds``.
 
     Returns:
-        The model, and per epoch the means over batches of the terms ``code``, ``feature``, ``quantization``, ``center``
-        (before their weights) and of ``total`` (their weighted sum; weight decay acts within Adam and is not in it).
+        The model, and per epoch the means over batches of the objective's terms (before their weights; DCBH's are
+        ``code``, ``feature``, ``quantization``, ``center``) and of ``total`` (their weighted sum; weight decay acts
+        within Adam and is not in it).
 
     Raises:
         ValueError: faces that cannot be trained on, or a checkpoint of something else.
@@ -62,7 +63,11 @@ def train(
         training.load(path)
     saved_at = time.monotonic()
     # Deterministic kernels, so that a seed means the same weights on CUDA too.
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True), _progress(training) as progress:
+    with (
+        torch.random.fork_rng(),
+        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
+        _progress(training) as progress,
+    ):
         while training.epoch < training.epochs:
             means = training.run_epoch()
             progress.update()
@@ -94,8 +99,6 @@ class Training:
         self.model.to(config.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective.to(config.device)
         self.model.set_statistics(self.images)
-        # In the authors' code the centres are trainable as well as moved, so Adam moves them a second time.
-        self.objective.requires_grad_(self.published)
         self.optimizer = self._adam()
         self.epoch = 0
         self.history: History = []
@@ -127,8 +130,9 @@ class Training:
         """One pass over the faces; returns and keeps its means."""
         self.model.train()
         generator = torch.Generator(self.images.device).manual_seed(self.config.seed * 2**20 + self.epoch)
+        torch.manual_seed(self.config.seed * 2**20 + self.epoch)  # of dropout, which takes no generator
         batches = self._batches(generator)
-        losses = torch.empty(len(batches), len(TERMS) + 1, device=self.images.device)
+        losses = torch.empty(len(batches), len(self.objective.weights) + 1, device=self.images.device)
         for step, batch in enumerate(batches):
             self._set_learning_rate(self.epoch * len(batches) + step, self.epochs * len(batches))
             images, labels = self.images[batch], self.labels[batch]
@@ -140,7 +144,7 @@ class Training:
             total.backward()
             self.objective.after_backward(outputs, labels)
             self.optimizer.step()
-            losses[step] = torch.stack([*(terms[name] for name in TERMS), total]).detach()
+            losses[step] = torch.stack([*(terms[name] for name in self.objective.weights), total]).detach()
             if self.published:
                 # The authors' code runs each batch again, in training mode, to print its accuracy: batch
                 # normalisation's statistics move twice.
@@ -171,7 +175,7 @@ class Training:
             group["lr"] = self.learning_rate * factor
 
     def _means(self, losses: Tensor) -> dict[str, float]:
-        names = (*TERMS, "total")
+        names = (*self.objective.weights, "total")
         active = [i for i, name in enumerate(names) if name == "total" or self.objective.weights[name]]
         for step, row in enumerate(losses.tolist()):
             for i in active:

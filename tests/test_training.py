@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from dcbh_core import Config, evaluate, train
+from dcbh_core.peers import OBJECTIVES
 from dcbh_core.training import Training, TrainingDiverged, augmented
 from tests.conftest import synthetic_faces
 
@@ -29,11 +30,12 @@ def test_another_seed_gives_another_history(tiny):
     assert train(FAST, tiny)[1] != train(dataclasses.replace(FAST, seed=1), tiny)[1]
 
 
-def test_training_leaves_the_callers_random_numbers_alone(tiny):
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_training_leaves_the_callers_random_numbers_alone(tiny, dropout):
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    train(FAST, tiny)
+    train(dataclasses.replace(FAST, dropout=dropout), tiny)
     assert torch.rand(1) == expected
 
 
@@ -58,11 +60,34 @@ def test_training_learns_to_retrieve(head):
     assert evaluate(*codes).map > 0.9
 
 
+@pytest.mark.parametrize("objective", [name for name in OBJECTIVES if name != "dcbh"])
+def test_every_objective_learns_to_retrieve(objective):
+    faces = synthetic_faces(people=5, each=12)
+    held = np.arange(len(faces)) % 12 >= 8
+    gallery, queries = faces.select(~held), faces.select(held)
+    config = dataclasses.replace(FAST, objective=objective, bits=12, epochs=60, width=0.125)
+    model, history = train(config, gallery)
+    report = evaluate(model.encode(queries.images), queries.labels, model.encode(gallery.images), gallery.labels)
+    assert report.map > 0.9
+    assert list(history[0]) == [*OBJECTIVES[objective](config.resolved(), 5).weights, "total"]
+
+
+@pytest.mark.parametrize("objective", ["csq", "dcdh"])
+@pytest.mark.parametrize("recipe", ["modern", "published"])
+def test_peers_move_their_learnable_centres_alone(tiny, objective, recipe):
+    training = Training(dataclasses.replace(FAST, objective=objective, recipe=recipe).resolved(), tiny)
+    before = training.objective.centers.detach().clone()
+    training.run_epoch()
+    assert torch.equal(training.objective.centers.detach(), before) == (objective == "csq")
+
+
 class Interrupted(Exception):
     pass
 
 
-@pytest.mark.parametrize("config", [FAST, PUBLISHED], ids=["modern", "published"])
+@pytest.mark.parametrize(
+    "config", [FAST, PUBLISHED, dataclasses.replace(FAST, dropout=0.5)], ids=["modern", "published", "dropout"]
+)
 @pytest.mark.parametrize("stop", [1, 2])
 def test_an_interrupted_training_ends_at_the_same_weights(tiny, tmp_path, monkeypatch, config, stop):
     whole, history = train(config, tiny)
