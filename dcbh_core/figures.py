@@ -24,6 +24,7 @@ from .faces import Faces
 from .training import History
 
 if TYPE_CHECKING:
+    import pandas as pd
     from bokeh.models import Row
     from IPython.display import HTML
 
@@ -96,6 +97,26 @@ def scale(values: dict[str, float], ax: Axes | None = None) -> Axes:
         ax.bar_label(container, fmt="%.3f", padding=3)  # type: ignore[arg-type]
     ax.set(xlim=(0, 1.08), xlabel="MAP", ylabel="")
     return ax
+
+
+def seen_against_new(statistics: pd.DataFrame) -> Figure:
+    """MAP among people of the training set against MAP among new people, a panel for each ``point``, a cross for each
+    ``variant``; the arms are half-widths of 95 % intervals. ``statistics``: from ``ablations.report.seen_and_new``."""
+    points = list(dict.fromkeys(statistics["point"]))
+    fig, axes = plt.subplots(1, len(points), figsize=(3.4 * len(points) + 2.6, 3.6), squeeze=False, sharey=True)
+    variants = list(dict.fromkeys(statistics["variant"]))
+    styles = list(zip(variants, sns.color_palette("husl", len(variants)), "osD^vP*Xp<>hHd8" * 3, strict=False))
+    for ax, point in zip(axes[0], points, strict=True):
+        here = statistics[statistics["point"] == point].set_index("variant")
+        for variant, colour, marker in styles:
+            row = here.loc[variant]
+            arms = {"xerr": [row["seen_half_width"]], "yerr": [row["new_half_width"]], "elinewidth": 1}
+            ax.errorbar([row["seen"]], [row["new"]], **arms, color=colour, marker=marker, linestyle="", label=variant)
+        ax.set(title=point, xlabel="MAP, seen people")
+    axes[0][0].set_ylabel("MAP, new people")
+    axes[0][-1].legend(bbox_to_anchor=(1.02, 1), loc="upper left", fontsize="small")
+    fig.tight_layout()
+    return fig
 
 
 def neighbours(
