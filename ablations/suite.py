@@ -234,6 +234,8 @@ def load_suite(name_or_path: str) -> Suite:
         tuning = content.get("tuning")
         if tuning is not None:
             _mapping("tuning", tuning, [field.name for field in dataclasses.fields(Tuning)])
+            if len(tuning) < 3:
+                raise ValueError("tuning needs at, learning_rate and own")
             tuning = Tuning(**tuning)
     return Suite(
         name=path.stem,

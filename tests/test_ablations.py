@@ -195,10 +195,11 @@ def test_null_takes_the_base_value_away(tmp_path: Path) -> None:
         ({"grid": {"bits": [12, 12]}}, "grid axis bits must be a list of distinct values"),
         (
             {"grid": [{"bits": [12]}, {"seed": [0]}]},
-            "grids must be over the same fields in one order, not bits and seed",
+            "all grids must be over the same fields in one order",
         ),
         ({"grid": [{"bits": [12]}, {"bits": 24}]}, "grid axis bits must be a list of distinct values, not 24"),
         ({"tuning": {"rates": [1]}}, "tuning: unknown key 'rates'"),
+        ({"tuning": {"learning_rate": [1.0]}}, "tuning needs at, learning_rate and own"),
         (
             {"tuning": {"at": {}, "learning_rate": [1.0], "own": {"ful": {"center_weight": [0]}}}},
             "unknown variant to tune 'ful'; did you mean 'full'",

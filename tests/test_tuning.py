@@ -84,7 +84,7 @@ def test_a_validation_split_holds_no_query_and_parts_that_do_not_meet():
 
 
 def test_a_validation_split_needs_photographs_enough():
-    with pytest.raises(ValueError, match="person 0 has 2, .* queries_per_identity=2 needs at least 3 of each person"):
+    with pytest.raises(ValueError, match=r"person 0 has 2, .* queries_per_identity=2 needs at least 3 of each person"):
         validation_split(synthetic_faces(8, 2))
 
 
