@@ -94,6 +94,7 @@ class Config:
     multi_scale: bool = True  # pooled features of stages 4 and 3, or of stage 4 alone
     width: float = 1.0  # scales the number of channels; 1.0 is the paper's
     dropout: float = 0.0  # fraction of the descriptor that training sets to 0
+    mirror: bool = False  # encode a face and its mirror image, and average
     # Objective: weights of its terms, and their constants
     objective: str = "dcbh"
     feature_weight: float | None = None  # classifier on the descriptor
@@ -112,7 +113,9 @@ class Config:
     batch_size: int | None = None
     learning_rate: float | None = None
     weight_decay: float | None = None
+    decoupled: bool = False  # weight decay beside Adam's step (AdamW) instead of within its gradient
     augment: bool | None = None  # random flips and small shifts
+    erase: float = 0.0  # fraction of the training faces of which a square is made grey
     seed: int = 0
     device: str = "auto"
     dtype: str = "auto"  # autocast type of the network: bfloat16 where the hardware has it
@@ -134,6 +137,7 @@ class Config:
         self._require("new_people", 0 <= self.new_people < 1, "a fraction from 0 up to, but not including, 1")
         self._require("width", 0 < self.width <= 8, "above 0 and at most 8")
         self._require("dropout", 0 <= self.dropout < 1, "a fraction from 0 up to, but not including, 1")
+        self._require("erase", 0 <= self.erase <= 1, "a fraction from 0 to 1")
         for name in ("learning_rate", "scale"):
             value = getattr(self, name)
             self._require(name, value is None or value > 0, "above 0")

@@ -223,7 +223,7 @@ class DCBH(nn.Module):
 
     def encode(self, images: np.ndarray | Tensor) -> np.ndarray:
         """Codes: raw images (n, 3, 32, 32) uint8 to bool (n, bits). Any n; runs in batches, in evaluation mode."""
-        return self._in_batches(images, lambda batch: self.head(self.features(batch)) >= 0)
+        return self._in_batches(images, lambda batch: self._mirrored(self._code, batch) >= 0)
 
     def describe(self, images: np.ndarray | Tensor) -> np.ndarray:
         """Descriptors: raw images (n, 3, 32, 32) uint8 to float32 (n, bits * block_size).
@@ -231,7 +231,14 @@ class DCBH(nn.Module):
         With head ``direct`` they are the pooled features: there too, what the code is made of, and so the ceiling that
         tells what the code layer costs.
         """
-        return self._in_batches(images, self.features)
+        return self._in_batches(images, lambda batch: self._mirrored(self.features, batch))
+
+    def _code(self, images: Tensor) -> Tensor:
+        return self.head(self.features(images))
+
+    def _mirrored(self, function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+        """``function`` of images, with ``mirror`` its mean over an image and its mirror image."""
+        return (function(images) + function(images.flip(3))) / 2 if self.config.mirror else function(images)
 
     def _in_batches(self, images: np.ndarray | Tensor, function: Callable[[Tensor], Tensor]) -> np.ndarray:
         images = torch.as_tensor(images)

@@ -113,7 +113,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
     ("name", "cells"),
     [
         *[("orl_quick", 18), ("orl", 240), ("orl_published", 3), ("lfw", 9), ("paper", 108)],
-        *[("peers_orl", 80), ("peers_lfw", 80), ("ingredients_orl", 72), ("ingredients_lfw", 72)],
+        *[("peers_orl", 80), ("peers_lfw", 80), ("ingredients_orl", 84), ("ingredients_lfw", 84)],
     ],
 )
 def test_shipped_suites_expand(name: str, cells: int) -> None:

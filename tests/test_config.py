@@ -41,6 +41,7 @@ from dcbh_core.config import OBJECTIVE_DEFAULTS, OBJECTIVE_FIELDS
         ({"objective": "orthohash", "margin": -0.1}, "margin must be 0 or more"),
         ({"objective": "dcbh2", "label_smoothing": 1}, "label_smoothing must be from 0 up to"),
         ({"dropout": 1.0}, "dropout must be a fraction"),
+        ({"erase": 1.5}, "erase must be a fraction"),
     ],
 )
 def test_an_impossible_value_is_named(fields, message):

@@ -170,6 +170,16 @@ def test_encoding_in_batches_changes_nothing(monkeypatch):
     np.testing.assert_allclose(model.describe(images(7)), whole, rtol=1e-5, atol=1e-6)
 
 
+def test_mirrored_encoding_does_not_tell_a_face_from_its_mirror_image():
+    model = DCBH(Config(bits=5, width=0.05, mirror=True, dtype="float32"), 2).eval()
+    faces = images(6)
+    plain = DCBH(Config(bits=5, width=0.05, dtype="float32"), 2)
+    plain.load_state_dict(model.state_dict())
+    both = (plain.describe(faces) + plain.describe(faces[..., ::-1].copy())) / 2
+    np.testing.assert_allclose(model.describe(faces), both, atol=1e-6)
+    np.testing.assert_array_equal(model.encode(faces), model.encode(faces[..., ::-1].copy()))
+
+
 def test_no_images_give_no_codes():
     assert DCBH(SMALL, 2).encode(images(0)).shape == (0, 5)
 
