@@ -314,7 +314,7 @@ def model_card(model: DCBH) -> str:
 
 Turns a 32 x 32 face into {config.bits} bits, so that photographs of one person are close in Hamming distance.
 
-- Method: {config.head} hashing, recipe `{config.recipe}`, {parameters:,} parameters
+- Method: objective `{config.objective}`, {config.head} hashing, recipe `{config.recipe}`, {parameters:,} parameters
 - Trained on: `{config.dataset}`, {model.num_identities} people, split seed {config.split_seed}
 - Made for: learning about hashing and its evaluation. Not for identifying, tracking or judging people.
 - Limits: knows the people and the conditions of its training photographs and has been measured on no others; its
