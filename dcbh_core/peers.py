@@ -131,12 +131,12 @@ class DCDHObjective(Objective):
 class DCBH2Objective(Objective):
     """DCBH with candidate ingredients, each switched off by its weight or constant; to be pruned to those that help.
 
-    CE_e(t l^q) + w_f CE_e(l^f)                  classifiers on code and descriptor; e: label smoothing, t: scale
-    + w_c mean_i (1 - cos(f_i, M_{y_i}))         centre loss: a mean, on normalised descriptors, trained centres
-    + w_s mean_{c != c'} max(0, cos(M_c, M_c'))^2    spread between centres
-    + w_q mean | target - |q| |                  quantisation, with a target that the head reaches
-    + w_h central similarity to code centres     as in CSQ
-    + w_m supervised contrast of the codes       metric learning, for people to come
+    CE_e(t l^q) + w_f CE_e(l^f)                      classifiers on code and descriptor; e: label smoothing, t: scale
+    + w_c mean_i (1 - cos(f_i, M_{y_i}))             centre loss: a mean, normalised descriptors, trained centres M
+    + w_s mean_{c != c'} max(0, cos(M_c, M_c'))^2    spread of these centres; it reaches f through w_c
+    + w_q mean | target - |q| |                      quantisation, with a target that the head reaches
+    + w_h central similarity to code centres         as in CSQ
+    + w_m supervised contrast of the codes           metric learning, for people to come
     """
 
     code_centers: Tensor
