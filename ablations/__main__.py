@@ -1,4 +1,4 @@
-"""The command line: ``python -m ablations list | run SUITE | report SUITE``."""
+"""The command line: ``python -m ablations list | run SUITE | report SUITE | tune SUITE | validate SUITE``."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .report import build_report, collect, command, record, record_figure
+from .report import build_report, collect, command, markdown, record, record_figure
 from .runner import NotebookError, plan, run
 from .suite import load_suite, parse_yaml, suite_names
+from .tuning import results_path, run_trials, tuning_text, tuning_trials, validation_table, validation_trials
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,9 +45,7 @@ def _run(options: argparse.Namespace) -> int:
             state = "complete" if planned.complete else "to do"
             print(f"{planned.cell.label}: {state} ({planned.identity.name})")
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    jobs = options.jobs or max(1, cores // options.threads)
-    failed = run(suite, options.out, jobs, options.threads, options.only)
+    failed = run(suite, options.out, _jobs(options), options.threads, options.only)
     print(f"report: {command('report', options.suite, _settings(options), options.out)}", file=sys.stderr)
     return 1 if failed else 0
 
@@ -62,6 +61,27 @@ def _report(options: argparse.Namespace) -> int:
         print(f"recorded: {record(suite, collect(suite, options.out), command('run', suite.name, shown))}")
         print(f"recorded: {record_figure(suite, directory)}")
     return 0
+
+
+def _tune(options: argparse.Namespace) -> int:
+    suite = load_suite(options.suite).with_settings(_settings(options))
+    path = options.csv or results_path(suite, "tuning")
+    frame = run_trials(tuning_trials(suite), path, _jobs(options), options.threads)
+    print(f"{frame.drop(columns='identity').to_string(index=False)}\n\nbest:\n{tuning_text(frame)}\n\ntable: {path}")
+    return 0
+
+
+def _validate(options: argparse.Namespace) -> int:
+    suite = load_suite(options.suite).with_settings(_settings(options))
+    path = options.csv or results_path(suite, "validation")
+    frame = run_trials(validation_trials(suite, options.only), path, _jobs(options), options.threads)
+    print(f"{markdown(validation_table(frame, suite))}\n\ntable: {path}")
+    return 0
+
+
+def _jobs(options: argparse.Namespace) -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(options.jobs or max(1, cores // options.threads))
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
@@ -83,24 +103,33 @@ def _positive(text: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ablations", description="Run and report ablations of DCBH.")
-    verbs = parser.add_subparsers(required=True, metavar="list | run | report")
+    verbs = parser.add_subparsers(required=True, metavar="list | run | report | tune | validate")
     listing = verbs.add_parser("list", help="the suites, what each answers, and its number of cells")
     listing.set_defaults(do=_list)
     running = verbs.add_parser("run", help="run what is not complete yet of a suite")
     running.set_defaults(do=_run)
     reporting = verbs.add_parser("report", help="tables and figures of a suite's complete cells")
     reporting.set_defaults(do=_report)
-    for verb in (running, reporting):
+    tuning = verbs.add_parser("tune", help="try a suite's settings on a validation part of its training faces")
+    tuning.set_defaults(do=_tune)
+    validating = verbs.add_parser("validate", help="score a suite's variants on that validation part")
+    validating.set_defaults(do=_validate)
+    for verb in (running, reporting, tuning, validating):
         verb.add_argument("suite", metavar="SUITE", help="a name from `list`, or a YAML file")
         verb.add_argument(
             "--set", action="append", default=[], metavar="FIELD=VALUE", help="a config field; a list is a grid axis"
         )
+    for verb in (running, reporting):
         verb.add_argument(
             "--out", type=Path, default=Path("runs"), metavar="DIR", help="where runs lie (default: runs)"
         )
-    running.add_argument("--jobs", type=_positive, metavar="N", help="cells at a time (default: one per core)")
-    running.add_argument("--threads", type=_positive, default=1, metavar="N", help="threads per cell (default: 1)")
-    running.add_argument("--only", nargs="+", default=[], metavar="VARIANT", help="these variants; fc* is a pattern")
+    for verb in (tuning, validating):
+        verb.add_argument("--csv", type=Path, metavar="FILE", help="the table (default: in ablations/results)")
+    for verb in (running, tuning, validating):
+        verb.add_argument("--jobs", type=_positive, metavar="N", help="trainings at a time (default: one per core)")
+        verb.add_argument("--threads", type=_positive, default=1, metavar="N", help="threads per training (default: 1)")
+    for verb in (running, validating):
+        verb.add_argument("--only", nargs="+", default=[], metavar="VARIANT", help="these variants; fc* is a pattern")
     running.add_argument("--dry-run", action="store_true", help="say what would be run, and run nothing")
     reporting.add_argument(
         "--record", action="store_true", help="also write the figures to ablations/results/SUITE.csv, to be committed"

@@ -29,10 +29,18 @@ RESULTS = Path(__file__).parent / "results"
 # Floor and ceiling of a MAP: metrics of the reference's own runs.
 CHANCE, PIXELS, DESCRIPTOR = "chance", "raw pixels", "descriptor, not binarised"
 FLOORS = {CHANCE: "chance", PIXELS: "pixels"}
+# The shallow methods: metrics of the runs of the variant with the objective "softmax".
+SHALLOW = {
+    "LSH on pixels": "lsh_pixels",
+    "ITQ on pixels": "itq_pixels",
+    "LSH on softmax descriptors": "lsh_descriptor",
+    "ITQ on softmax descriptors": "itq_descriptor",
+}
 RECORDED_METRICS = [
-    *("map", "map_worst", "map_best", "precision_at_50", "chance", "pixels", "descriptor"),
-    *("new_map", "new_chance", "new_pixels", "new_descriptor"),
+    *("map", "map_worst", "map_best", "precision_at_50", "chance", "pixels", "descriptor", *SHALLOW.values()),
+    *("new_map", "new_chance", "new_pixels", "new_descriptor", *(f"new_{column}" for column in SHALLOW.values())),
 ]
+SEEN_AND_NEW = {"map": "seen", "new_map": "new"}  # people of the training set, and people kept out of it
 
 
 def collect(suite: Suite, out: str | os.PathLike[str]) -> pd.DataFrame:
@@ -78,7 +86,8 @@ def summary(frame: pd.DataFrame, suite: Suite, metric: str = "map") -> pd.DataFr
     Parameters:
         frame: from ``collect`` or ``recorded``.
         metric: one of its columns. For "map" and "new_map" there are also rows for the floor (chance, raw pixels) and
-            the ceiling (the reference's descriptor without binarisation), from the reference's own runs.
+            the ceiling (the reference's descriptor without binarisation), from the reference's own runs, and for the
+            shallow methods where a variant's runs have them.
 
     Returns:
         One row each, with ``variant``, the grid fields except seed, ``n`` seeds, ``values`` (a tuple, by seed),
@@ -94,7 +103,14 @@ def summary(frame: pd.DataFrame, suite: Suite, metric: str = "map") -> pd.DataFr
     if metric in ("map", "new_map"):
         prefix = metric.removesuffix("map")
         floors = {label: (suite.reference, prefix + column) for label, column in FLOORS.items()}
-        sources = {**floors, **sources, DESCRIPTOR: (suite.reference, f"{prefix}descriptor")}
+        softmax = [name for name in suite.variants if suite.field(name, "objective") == "softmax"][:1]
+        shallow = {
+            label: (variant, prefix + column)
+            for variant in softmax
+            for label, column in SHALLOW.items()
+            if prefix + column in frame
+        }
+        sources = {**floors, **shallow, **sources, DESCRIPTOR: (suite.reference, f"{prefix}descriptor")}
     rows = []
     for point in suite.points(without="seed"):
         here = _at(frame, point)
@@ -126,9 +142,9 @@ def table(statistics: pd.DataFrame, suite: Suite) -> pd.DataFrame:
     """A summary as text to be read: a row per variant, then one per difference to the reference; a column per grid
     point without seed. "0.912 ± 0.013" is a mean and the half-width of its interval, "0.912 / 0.920" are the points of
     two seeds."""
-    expected = len(suite.grid.get("seed", [None]))
     columns: dict[str, dict[str, str]] = {}
     for point in suite.points(without="seed"):
+        expected = suite.seeds_at(point)
         here = _at(statistics, point)
         column = columns.setdefault(point_text(point) or "value", {})
         for row in here.to_dict("records"):
@@ -140,6 +156,30 @@ def table(statistics: pd.DataFrame, suite: Suite) -> pd.DataFrame:
                 text = _figure(row["differences"], row["difference"], row["difference_half_width"], "+", False)
                 column[f"{row['variant']} − {suite.reference}"] = text
     return pd.DataFrame(columns).rename_axis("variant").reset_index()
+
+
+def side_by_side(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The tables of "map" and "new_map" as one, with a column "seen" and one "new" for each grid point."""
+    first = next(iter(tables.values()))
+    if len(tables) == 1:
+        return first
+    columns = {
+        f"{point}, {SEEN_AND_NEW[metric]}": text[point]
+        for point in first.columns[1:]
+        for metric, text in tables.items()
+    }
+    return pd.DataFrame({"variant": first["variant"], **columns})
+
+
+def seen_and_new(frame: pd.DataFrame, suite: Suite) -> pd.DataFrame:
+    """What ``figures.seen_against_new`` draws: a row per method and grid point without seed, without the floors, with
+    ``variant``, ``point`` in words, the means ``seen`` and ``new``, and ``seen_half_width`` and ``new_half_width``."""
+    seen, new = summary(frame, suite, "map"), summary(frame, suite, "new_map")
+    fields = [field for field in suite.grid if field != "seed"]
+    points = [point_text(dict(zip(fields, row, strict=True))) for row in seen[fields].itertuples(index=False)]
+    rows = seen[["variant"]].assign(point=points, seen=seen["mean"], new=new["mean"])
+    rows = rows.assign(seen_half_width=seen["half_width"], new_half_width=new["half_width"])
+    return rows[~rows["variant"].isin(FLOORS)].reset_index(drop=True)
 
 
 def markdown(text: pd.DataFrame) -> str:
@@ -247,7 +287,7 @@ def build_report(suite_name: str, out: str | os.PathLike[str], settings: Mapping
     statistics.drop(columns=["values", "differences"]).to_csv(directory / "summary.csv", index=False)
     tables = {metric: table(values, suite) for metric, values in summaries.items()}
     (directory / "table.md").write_text(_markdown_page(suite, tables, notes(suite, frame)), "utf-8")
-    (directory / "table.tex").write_text("\n".join(latex(text) for text in tables.values()), "utf-8")
+    (directory / "table.tex").write_text(latex(side_by_side(tables)), "utf-8")
     parameters = {"suite": suite_name, "out": str(Path(out).absolute()), "settings": dict(settings or {})}
     execute(notebook(REPORT_NOTEBOOK), directory / "report.ipynb", parameters, directory / "report.log")
     (directory / "report.log").unlink()
@@ -312,13 +352,13 @@ def _figure(values: tuple[float, ...], mean: float, half_width: float, sign: str
 
 
 def _markdown_page(suite: Suite, tables: Mapping[str, pd.DataFrame], remarks: Sequence[str]) -> str:
-    captions = {"map": "MAP", "new_map": "MAP among new people"}
-    seeds = len(suite.grid.get("seed", [None]))
-    over = f" (mean over {seeds} seeds ± half-width of its 95 % t interval)" if seeds >= 3 else ""
-    parts = [f"# {suite.title}", suite.about]
-    for metric, text in tables.items():
-        parts += [f"{captions[metric]}{over}; below the variants, their paired differences to {suite.reference}:"]
-        parts += [markdown(text)]
+    people = " among people of the training set (seen) and people kept out of it (new)" if len(tables) > 1 else ""
+    numbers = sorted({suite.seeds_at(point) for point in suite.points(without="seed")})
+    over = f" (mean over {numbers[-1]} seeds ± half-width of its 95 % t interval)" if numbers[0] >= 3 else ""
+    if numbers[0] != numbers[-1]:
+        over = over.replace(f"{numbers[-1]} seeds", f"{numbers[0]} to {numbers[-1]} seeds")
+    caption = f"MAP{people}{over}; below the variants, their paired differences to {suite.reference}:"
+    parts = [f"# {suite.title}", suite.about, caption, markdown(side_by_side(tables))]
     return "\n\n".join([*parts, *remarks]) + "\n"
 
 

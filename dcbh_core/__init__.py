@@ -1,8 +1,8 @@
 """DCBH: faces to short binary codes, trained, evaluated and taken apart.
 
 Jang, Jeong, Lee, Cho: Deep Clustering and Block Hashing Network for Face Image Retrieval, ACCV 2018. The modules in the
-order in which data passes through them: config, faces, model, losses, training, hamming, metrics (and figures, which is
-imported by name).
+order in which data passes through them: config, faces, model, losses, training, hamming, metrics. Beside them are the
+methods that DCBH is compared with, peers and shallow, and figures, which is imported by name.
 """
 
 from .config import Config

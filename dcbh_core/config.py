@@ -15,8 +15,8 @@ from typing import Any
 DDH_DATASETS = ("facescrub", "youtube_faces")
 CHOICES: dict[str, tuple[str, ...]] = {
     "dataset": ("orl", "lfw", *DDH_DATASETS, "folder"),
-    "head": ("block", "fc", "divide_encode"),
-    "objective": ("dcbh",),
+    "head": ("block", "fc", "divide_encode", "signed", "direct"),
+    "objective": ("dcbh", "dcbh2", "softmax", "csq", "orthohash", "dcdh"),
     "recipe": ("modern", "published"),
     "device": ("auto", "cpu", "cuda"),
     "dtype": ("auto", "float32", "bfloat16"),
@@ -29,10 +29,36 @@ RECIPES: dict[str, dict[str, Any]] = {
     "published": {"epochs": 2000, "batch_size": 256, "learning_rate": 1e-3, "weight_decay": 0.0, "augment": False},
 }
 
-# The paper's weights of its terms.
-OBJECTIVE_DEFAULTS: dict[str, dict[str, float]] = {
-    "dcbh": {"feature_weight": 1.0, "center_weight": 1e-4, "quantization_weight": 0.1, "quantization_target": 0.5},
+# What each objective does when a field is left at None: its head, and the weights and constants of its paper. A field
+# that is listed here and not under an objective has no effect on that one.
+OBJECTIVE_DEFAULTS: dict[str, dict[str, Any]] = {
+    "dcbh": {
+        "head": "block",
+        "feature_weight": 1.0,
+        "center_weight": 1e-4,
+        "quantization_weight": 0.1,
+        "quantization_target": 0.5,
+    },
+    # Every candidate ingredient, those that are no part of DCBH switched off.
+    "dcbh2": {
+        "head": "signed",
+        "feature_weight": 1.0,
+        "center_weight": 0.1,
+        "spread_weight": 0.0,
+        "central_weight": 0.0,
+        "metric_weight": 0.0,
+        "quantization_weight": 0.1,
+        "quantization_target": 1.0,
+        "label_smoothing": 0.0,
+        "scale": 1.0,
+    },
+    "softmax": {"head": "direct", "quantization_weight": 0.1, "quantization_target": 1.0},
+    "csq": {"head": "direct", "quantization_weight": 1e-4},
+    "orthohash": {"head": "direct", "scale": 8.0, "margin": 0.2},
+    "dcdh": {"head": "direct", "scale": 0.25, "spread_weight": 0.1, "quantization_weight": 0.01},
 }
+OBJECTIVE_FIELDS = set().union(*OBJECTIVE_DEFAULTS.values()) - {"head"}
+BLOCK_SIZE = 6  # the authors' code
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
@@ -63,23 +89,33 @@ class Config:
     new_people: float = 0.0  # fraction of the people kept out of training altogether
     # Network
     bits: int = 48
-    block_size: int = 6  # descriptor entries per bit
-    head: str = "block"
+    head: str | None = None
+    block_size: int | None = None  # descriptor entries per bit
     multi_scale: bool = True  # pooled features of stages 4 and 3, or of stage 4 alone
     width: float = 1.0  # scales the number of channels; 1.0 is the paper's
-    # Objective
+    dropout: float = 0.0  # fraction of the descriptor that training sets to 0
+    mirror: bool = False  # encode a face and its mirror image, and average
+    # Objective: weights of its terms, and their constants
     objective: str = "dcbh"
     feature_weight: float | None = None  # classifier on the descriptor
     center_weight: float | None = None
+    spread_weight: float | None = None  # centres away from each other
+    central_weight: float | None = None  # code to the code centre of its person
+    metric_weight: float | None = None  # codes of one person together, those of others apart
     quantization_weight: float | None = None
     quantization_target: float | None = None  # magnitude that the relaxed code is pulled to
+    label_smoothing: float | None = None
+    scale: float | None = None  # of the logits: an inverse temperature
+    margin: float | None = None  # in cosine
     # Training
     recipe: str = "modern"
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
     weight_decay: float | None = None
+    decoupled: bool = False  # weight decay beside Adam's step (AdamW) instead of within its gradient
     augment: bool | None = None  # random flips and small shifts
+    erase: float = 0.0  # fraction of the training faces of which a square is made grey
     seed: int = 0
     device: str = "auto"
     dtype: str = "auto"  # autocast type of the network: bfloat16 where the hardware has it
@@ -88,22 +124,30 @@ class Config:
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _checked_type(field, getattr(self, field.name)))
         for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
+            if getattr(self, name) is not None and getattr(self, name) not in known:
                 raise unknown_name(name, getattr(self, name), known)
         self._require("bits", self.bits >= 1, "at least 1")
         self._require(
             "block_size",
-            self.block_size >= 3,
+            self.block_size is None or self.block_size >= 3,
             "at least 3: of two entries one always holds half of the softmax, so every bit would be 1",
         )
+        halves = self.block_size is None or self._head != "signed" or self.block_size % 2 == 0
+        self._require("block_size", halves, "even for the head 'signed', which compares the halves of a block")
         self._require("new_people", 0 <= self.new_people < 1, "a fraction from 0 up to, but not including, 1")
         self._require("width", 0 < self.width <= 8, "above 0 and at most 8")
-        self._require("learning_rate", self.learning_rate is None or self.learning_rate > 0, "above 0")
+        self._require("dropout", 0 <= self.dropout < 1, "a fraction from 0 up to, but not including, 1")
+        self._require("erase", 0 <= self.erase <= 1, "a fraction from 0 to 1")
+        for name in ("learning_rate", "scale"):
+            value = getattr(self, name)
+            self._require(name, value is None or value > 0, "above 0")
+        smoothing = self.label_smoothing
+        self._require("label_smoothing", smoothing is None or 0 <= smoothing < 1, "from 0 up to, but not including, 1")
         for name in ("min_faces", "queries_per_identity", "epochs", "batch_size"):
             value = getattr(self, name)
             self._require(name, value is None or value >= 1, "at least 1")
         self._require("batch_size", self.batch_size != 1, "at least 2: batch normalisation needs two faces")
-        for name in ("feature_weight", "center_weight", "quantization_weight", "quantization_target", "weight_decay"):
+        for name in (*sorted(OBJECTIVE_FIELDS - {"scale", "label_smoothing"}), "weight_decay"):
             value = getattr(self, name)
             self._require(name, value is None or value >= 0, "0 or more")
         for name in ("seed", "split_seed"):
@@ -131,9 +175,18 @@ class Config:
             reasons["queries_per_identity"] = own
             if self.new_people == 0:
                 reasons["split_seed"] = own
+        if self._head == "direct":
+            reasons["block_size"] = "on head 'direct', which has no blocks"
         if self.quantization_weight == 0:
             reasons["quantization_target"] = "with quantization_weight 0"
+        for name in OBJECTIVE_FIELDS - OBJECTIVE_DEFAULTS[self.objective].keys():
+            reasons[name] = f"on objective {self.objective!r}"
         return reasons
+
+    @property
+    def _head(self) -> str:
+        """The head, the objective's own where none is given."""
+        return self.head or str(OBJECTIVE_DEFAULTS[self.objective]["head"])
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Config:
@@ -158,7 +211,8 @@ class Config:
         Fields without effect stay None, so two configs that mean the same experiment on one machine are equal once
         resolved. ``resolved()`` of a resolved config is the config itself.
         """
-        decided: dict[str, Any] = {"split_seed": 0, **RECIPES[self.recipe], **OBJECTIVE_DEFAULTS[self.objective]}
+        decided: dict[str, Any] = {"split_seed": 0, "block_size": BLOCK_SIZE}
+        decided |= {**RECIPES[self.recipe], **OBJECTIVE_DEFAULTS[self.objective]}
         if self.dataset == "lfw":
             decided["min_faces"] = 20
         many = self.dataset == "lfw" and (self.min_faces is None or self.min_faces >= 20)

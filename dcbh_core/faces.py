@@ -114,8 +114,31 @@ def load_split(config: Config) -> Split:
     """
     config = config.resolved()
     faces, num_training = _load(config)
-    is_query = _draw_queries(faces, config) if num_training is None else np.arange(len(faces)) >= num_training
-    new = _draw_new_people(faces.num_identities, config)
+    if num_training is None:
+        assert config.queries_per_identity is not None and config.split_seed is not None
+        remedy = ", or leave these people out with min_faces={}" if config.dataset in ("lfw", "folder") else ""
+        is_query = _draw_queries(faces, config.queries_per_identity, config.split_seed, remedy)
+    else:
+        is_query = np.arange(len(faces)) >= num_training
+    return _split(faces, is_query, config.new_people, config.split_seed)
+
+
+def validation_split(
+    training: Faces, queries_per_identity: int = 2, new_people: float = 0.25, split_seed: int = 0
+) -> Split:
+    """Training faces split once more, in the same way, so that choices can be made without the queries: of the known
+    people (``split.training``) and of people that are new to a network trained on those.
+
+    Raises:
+        ValueError: as in ``load_split``.
+    """
+    is_query = _draw_queries(training, queries_per_identity, split_seed)
+    return _split(training, is_query, new_people, split_seed)
+
+
+def _split(faces: Faces, is_query: np.ndarray, new_people: float, split_seed: int | None) -> Split:
+    """The split with these queries, ``is_query`` (n,) bool, and a fraction of new people."""
+    new = _draw_new_people(faces.num_identities, new_people, split_seed)
     known = np.setdiff1d(np.arange(faces.num_identities), new)
     gallery, queries = _part(faces, ~is_query, known), _part(faces, is_query, known)
     if not len(new):
@@ -123,20 +146,15 @@ def load_split(config: Config) -> Split:
     return Split(gallery, gallery, queries, _part(faces, ~is_query, new), _part(faces, is_query, new))
 
 
-def _draw_queries(faces: Faces, config: Config) -> np.ndarray:
-    """(n,) bool: is this photograph a query? The same number is drawn for every person."""
-    num_queries, seed = config.queries_per_identity, config.split_seed
-    assert num_queries is not None
-    assert seed is not None
+def _draw_queries(faces: Faces, num_queries: int, seed: int, remedy: str = "") -> np.ndarray:
+    """(n,) bool: is this photograph a query? The same number is drawn for every person. ``remedy``: what else than
+    fewer queries would help where a person has too few photographs, with a place for the number needed."""
     counts = np.bincount(faces.labels, minlength=faces.num_identities)
     short = [f"{faces.names[person]} has {counts[person]}" for person in np.flatnonzero(counts <= num_queries)]
     if short:
-        ways = "lower queries_per_identity"
-        if config.dataset in ("lfw", "folder"):
-            ways += f", or leave these people out with min_faces={num_queries + 1}"
         raise ValueError(
             f"too few photographs: {_listing(short)}, but queries_per_identity={num_queries} needs at least "
-            f"{num_queries + 1} of each person; {ways}"
+            f"{num_queries + 1} of each person; lower queries_per_identity{remedy.format(num_queries + 1)}"
         )
     is_query = np.zeros(len(faces), bool)
     photographs = np.split(np.argsort(faces.labels, kind="stable"), np.cumsum(counts)[:-1])
@@ -145,17 +163,17 @@ def _draw_queries(faces: Faces, config: Config) -> np.ndarray:
     return is_query
 
 
-def _draw_new_people(num_people: int, config: Config) -> np.ndarray:
-    """Labels of the people kept out of training, in order; none where ``new_people`` is 0."""
-    if config.new_people == 0:
+def _draw_new_people(num_people: int, fraction: float, seed: int | None) -> np.ndarray:
+    """Labels of the people kept out of training, in order; none where ``fraction`` is 0."""
+    if fraction == 0:
         return np.zeros(0, np.int64)
-    num_new = round(config.new_people * num_people)
+    num_new = round(fraction * num_people)
     if num_new < 2 or num_people - num_new < 2:
         raise ValueError(
-            f"new_people={config.new_people} makes {num_new} of {num_people} people new and leaves "
+            f"new_people={fraction} makes {num_new} of {num_people} people new and leaves "
             f"{num_people - num_new} known; at least 2 of each are needed"
         )
-    return np.sort(np.random.default_rng(config.split_seed).choice(num_people, num_new, replace=False))
+    return np.sort(np.random.default_rng(seed).choice(num_people, num_new, replace=False))
 
 
 def _part(faces: Faces, mask: np.ndarray, people: np.ndarray) -> Faces:

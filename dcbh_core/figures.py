@@ -25,6 +25,7 @@ from .faces import Faces
 from .training import History
 
 if TYPE_CHECKING:
+    import pandas as pd
     from bokeh.models import Row
     from IPython.display import HTML
 
@@ -36,7 +37,11 @@ TERM_TITLES = {
     "code": "classifier on codes\n(cross-entropy, nats)",
     "feature": "classifier on descriptors\n(cross-entropy, nats)",
     "quantization": "quantisation\n(mean distance to target)",
-    "center": "centre loss\n(sum over the batch)",
+    "center": "centre loss",
+    "central": "central similarity\n(cross-entropy, nats)",
+    "cosine": "cosine softmax\n(cross-entropy, nats)",
+    "spread": "spread of the centres",
+    "metric": "contrast of codes\n(cross-entropy, nats)",
     "total": "total\n(weighted sum)",
 }
 
@@ -75,11 +80,13 @@ def people(faces: Faces, count: int = 6, photographs: int = 7) -> Figure:
 
 def loss_curves(history: History) -> Figure:
     """One panel for each term of the loss, over epochs."""
-    fig, axes = plt.subplots(1, len(TERM_TITLES), figsize=(14, 2.8))
+    names = list(history[0])
+    fig, axes = plt.subplots(1, len(names), figsize=(2.8 * len(names), 2.8))
     epochs = np.arange(1, len(history) + 1)
-    for ax, (name, title) in zip(axes, TERM_TITLES.items(), strict=True):
-        sns.lineplot(x=epochs, y=[means[name] for means in history], ax=ax)
-        ax.set(title=title, xlabel="epoch", ylabel="", ylim=(0, None))
+    for ax, name in zip(axes, names, strict=True):
+        values = [means[name] for means in history]
+        sns.lineplot(x=epochs, y=values, ax=ax)
+        ax.set(title=TERM_TITLES[name], xlabel="epoch", ylabel="", ylim=(min(0, *values), None))
     fig.tight_layout()
     return fig
 
@@ -93,6 +100,26 @@ def scale(values: dict[str, float], ax: Axes | None = None) -> Axes:
         ax.bar_label(container, fmt="%.3f", padding=3)  # type: ignore[arg-type]
     ax.set(xlim=(0, 1.08), xlabel="MAP", ylabel="")
     return ax
+
+
+def seen_against_new(statistics: pd.DataFrame) -> Figure:
+    """MAP among people of the training set against MAP among new people, a panel for each ``point``, a cross for each
+    ``variant``; the arms are half-widths of 95 % intervals. ``statistics``: from ``ablations.report.seen_and_new``."""
+    points = list(dict.fromkeys(statistics["point"]))
+    fig, axes = plt.subplots(1, len(points), figsize=(3.4 * len(points) + 2.6, 3.6), squeeze=False, sharey=True)
+    variants = list(dict.fromkeys(statistics["variant"]))
+    styles = list(zip(variants, sns.color_palette("husl", len(variants)), "osD^vP*Xp<>hHd8" * 3, strict=False))
+    for ax, point in zip(axes[0], points, strict=True):
+        here = statistics[statistics["point"] == point].set_index("variant")
+        for variant, colour, marker in styles:
+            row = here.loc[variant]
+            arms = {"xerr": [row["seen_half_width"]], "yerr": [row["new_half_width"]], "elinewidth": 1}
+            ax.errorbar([row["seen"]], [row["new"]], **arms, color=colour, marker=marker, linestyle="", label=variant)
+        ax.set(title=point, xlabel="MAP, seen people")
+    axes[0][0].set_ylabel("MAP, new people")
+    axes[0][-1].legend(bbox_to_anchor=(1.02, 1), loc="upper left", fontsize="small")
+    fig.tight_layout()
+    return fig
 
 
 def neighbours(

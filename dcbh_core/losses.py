@@ -1,7 +1,7 @@
-"""The terms of the loss, each on its own, and their weighted sum.
+"""The terms of DCBH's loss, each on its own, and their weighted sum.
 
 Source: Jang et al., ACCV 2018, section 3; constants as in the authors' code. n is the batch, C the number of people,
-d = bits * block_size.
+d the length of the descriptor. The methods that DCBH is compared with are in ``peers``.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import Config
-from .model import Outputs
-
-TERMS = ("code", "feature", "quantization", "center")
+from .model import Outputs, descriptor_size
 
 
 def quantization_loss(relaxed: Tensor, target: float) -> Tensor:
@@ -42,41 +40,57 @@ def moved_centers(descriptor: Tensor, labels: Tensor, centers: Tensor) -> Tensor
     return (centers + sums) / (1 + counts)
 
 
-class DCBHObjective(nn.Module):
-    """CE(code) + w_f CE(feature) + w_q quantisation + w_c centre loss. Weight decay is the optimiser's part.
+def weights_of(config: Config, *terms: str) -> dict[str, float]:
+    """The weights of these terms in a resolved config."""
+    return {term: getattr(config, f"{term}_weight") for term in terms}
 
-    Holds the centres (C, d), which are state of the training, not of the model.
+
+class Objective(nn.Module):
+    """What training minimises: a weighted sum of terms over a batch.
+
+    ``weights`` names the terms; those of weight 0 are computed too: they show what is not minimised. State of the
+    training alone, such as centres, lives here and not in the model.
     """
+
+    weights: dict[str, float]
+
+    def terms(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
+        """Each term, a scalar before its weight, for the network's outputs on n faces and labels (n,) int64."""
+        raise NotImplementedError
+
+    def forward(self, outputs: Outputs, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The total, and every term before its weight."""
+        terms = self.terms(outputs, labels)
+        total = torch.stack([weight * terms[name] for name, weight in self.weights.items() if weight]).sum()
+        return total, terms
+
+    def after_backward(self, outputs: Outputs, labels: Tensor) -> None:
+        """Called between the gradients and the optimiser's step."""
+
+
+class DCBHObjective(Objective):
+    """CE(code) + w_f CE(feature) + w_q quantisation + w_c centre loss. Weight decay is the optimiser's part."""
 
     def __init__(self, config: Config, num_identities: int):
         super().__init__()
-        self.weights = {
-            "code": 1.0,
-            "feature": config.feature_weight,
-            "quantization": config.quantization_weight,
-            "center": config.center_weight,
-        }
+        self.weights = {"code": 1.0, **weights_of(config, "feature", "quantization", "center")}
         # Without weight the term is only watched, against the paper's target.
         self.target = 0.5 if config.quantization_target is None else config.quantization_target
+        # In the authors' code the centres (C, d) are trainable as well as moved, so Adam moves them a second time.
         self.centers = nn.Parameter(
-            nn.init.xavier_uniform_(torch.empty(num_identities, config.bits * config.block_size))
+            nn.init.xavier_uniform_(torch.empty(num_identities, descriptor_size(config))),
+            requires_grad=config.recipe == "published",
         )
 
-    def forward(self, outputs: Outputs, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The total, and every term before its weight (those of weight 0 too: they show what is not minimised)."""
-        terms = {
+    def terms(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
+        return {
             "code": F.cross_entropy(outputs.code_logits, labels),
             "feature": F.cross_entropy(outputs.feature_logits, labels),
             "quantization": quantization_loss(outputs.relaxed, self.target),
             "center": center_loss(outputs.descriptor, labels, self.centers),
         }
-        total = torch.stack([weight * terms[name] for name, weight in self.weights.items() if weight]).sum()
-        return total, terms
 
     @torch.no_grad()
     def after_backward(self, outputs: Outputs, labels: Tensor) -> None:
         """Move the centres: after the gradients were taken with the old ones, before the optimiser steps."""
         self.centers.copy_(moved_centers(outputs.descriptor.detach(), labels, self.centers))
-
-
-OBJECTIVES: dict[str, type[DCBHObjective]] = {"dcbh": DCBHObjective}

@@ -24,10 +24,25 @@ ENCODE_BATCH = 512
 class Outputs(NamedTuple):
     """What the network says about a batch of n faces."""
 
-    descriptor: Tensor  # (n, bits * block_size), f in the paper
-    relaxed: Tensor  # (n, bits), q: the code before binarisation; a bit is q >= 0
+    descriptor: Tensor  # (n, descriptor_size), f in the paper: what the head takes
+    continuous: Tensor  # (n, bits), z: what the head gives; a bit is z >= 0
+    relaxed: Tensor  # (n, bits), q = tanh(z): the code before binarisation
     code_logits: Tensor  # (n, identities), from q
     feature_logits: Tensor  # (n, identities), from f
+
+
+def channels_at(width: float, full_width: int) -> int:
+    """Channels of a layer that has ``full_width`` of them in the paper."""
+    return max(1, round(full_width * width))
+
+
+def descriptor_size(config: Config) -> int:
+    """Length of the descriptor f under a resolved config: ``bits * block_size``, or, with head ``direct``, that of the
+    pooled features."""
+    if config.block_size is not None:
+        return config.bits * config.block_size
+    pooled = STAGES[-2:] if config.multi_scale else STAGES[-1:]
+    return sum(channels_at(config.width, stage[-1]) for stage in pooled)
 
 
 class Backbone(nn.Module):
@@ -45,7 +60,7 @@ class Backbone(nn.Module):
         for stage in STAGES:
             layers: list[nn.Module] = []
             for full_width in stage:
-                wanted = max(1, round(full_width * width))
+                wanted = channels_at(width, full_width)
                 layers += [
                     nn.Conv2d(channels, wanted, 3, padding=1, bias=False),
                     nn.BatchNorm2d(wanted, eps=1e-3),
@@ -53,8 +68,7 @@ class Backbone(nn.Module):
                 ]
                 channels = wanted
             self.stages.append(nn.Sequential(*layers, nn.MaxPool2d(2)))
-        shallow = max(1, round(STAGES[-2][-1] * width))
-        self.num_features = channels + (shallow if multi_scale else 0)
+        self.num_features = channels + (channels_at(width, STAGES[-2][-1]) if multi_scale else 0)
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = []
@@ -65,11 +79,11 @@ class Backbone(nn.Module):
 
 
 class BlockHead(nn.Module):
-    """The paper's block hashing layer: descriptor (n, bits * block_size) to relaxed code (n, bits). It has no weights.
+    """The paper's block hashing layer: descriptor (n, bits * block_size) to z (n, bits). It has no weights.
 
-    Softmax within each block, the largest entry, minus one half, tanh. Since the largest entry lies between
-    1 / block_size and 1, q lies between tanh(1 / block_size - 0.5) and tanh(0.5) = 0.4621. A bit asks: does one
-    entry hold at least half of its block's mass?
+    Softmax within each block, the largest entry, minus one half. Since the largest entry lies between 1 / block_size
+    and 1, q = tanh(z) lies between tanh(1 / block_size - 0.5) and tanh(0.5) = 0.4621. A bit asks: does one entry hold
+    at least half of its block's mass?
     """
 
     def __init__(self, bits: int, block_size: int):
@@ -77,23 +91,37 @@ class BlockHead(nn.Module):
         self.shape = (bits, block_size)
 
     def forward(self, f: Tensor) -> Tensor:
-        largest = f.unflatten(1, self.shape).softmax(2).amax(2)
-        return torch.tanh(largest - 0.5)
+        return f.unflatten(1, self.shape).softmax(2).amax(2) - 0.5
+
+
+class SignedHead(nn.Module):
+    """Signed blocks: the largest entry of a block's first half minus that of its second half, (n, bits). No weights.
+
+    Like the paper's blocks each bit is a contest within its own block, but a balanced one, and q can reach -1 and 1.
+    """
+
+    def __init__(self, bits: int, block_size: int):
+        super().__init__()
+        self.shape = (bits, 2, block_size // 2)
+
+    def forward(self, f: Tensor) -> Tensor:
+        largest = f.unflatten(1, self.shape).amax(3)
+        return largest[:, :, 0] - largest[:, :, 1]
 
 
 class FCHead(nn.Module):
-    """Fully connected hashing: one linear layer, (n, bits * block_size) to (n, bits), and tanh."""
+    """Fully connected hashing: one linear layer, (n, bits * block_size) to (n, bits)."""
 
     def __init__(self, bits: int, block_size: int):
         super().__init__()
         self.linear = nn.Linear(bits * block_size, bits)
 
     def forward(self, f: Tensor) -> Tensor:
-        return torch.tanh(self.linear(f))
+        return self.linear(f)
 
 
 class DivideEncodeHead(nn.Module):
-    """Divide and encode: each block has a linear map of its own to one number, then tanh (DDH, IJCAI 2017)."""
+    """Divide and encode: each block has a linear map of its own to one number (DDH, IJCAI 2017)."""
 
     def __init__(self, bits: int, block_size: int):
         super().__init__()
@@ -104,10 +132,31 @@ class DivideEncodeHead(nn.Module):
         nn.init.uniform_(self.weight, -bound, bound)
 
     def forward(self, f: Tensor) -> Tensor:
-        return torch.tanh((f.unflatten(1, self.weight.shape) * self.weight).sum(2) + self.bias)
+        return (f.unflatten(1, self.weight.shape) * self.weight).sum(2) + self.bias
 
 
-HEADS: dict[str, type[nn.Module]] = {"block": BlockHead, "fc": FCHead, "divide_encode": DivideEncodeHead}
+class DirectHead(nn.Module):
+    """The peers' code layer: pooled features (n, features) to (n, bits) by one linear layer and batch normalisation.
+
+    With this head there is no layer in between: the descriptor is the pooled features themselves.
+    """
+
+    def __init__(self, bits: int, features: int):
+        super().__init__()
+        self.linear = nn.Linear(features, bits)
+        self.norm = nn.BatchNorm1d(bits, eps=1e-3)
+
+    def forward(self, f: Tensor) -> Tensor:
+        return self.norm(self.linear(f))
+
+
+HEADS: dict[str, type[nn.Module]] = {
+    "block": BlockHead,
+    "fc": FCHead,
+    "divide_encode": DivideEncodeHead,
+    "signed": SignedHead,
+    "direct": DirectHead,
+}
 
 
 class DCBH(nn.Module):
@@ -126,16 +175,17 @@ class DCBH(nn.Module):
         super().__init__()
         config = self.config = config.resolved()
         self.num_identities = num_identities
-        descriptor_size = config.bits * config.block_size
+        size = descriptor_size(config)
         self.backbone = Backbone(config.width, config.multi_scale)
-        self.descriptor = nn.Sequential(
-            nn.Linear(self.backbone.num_features, descriptor_size),
-            nn.BatchNorm1d(descriptor_size, eps=1e-3),
-            nn.ReLU(),
-        )
-        self.head = HEADS[config.head](config.bits, config.block_size)
+        layers: list[nn.Module] = []
+        if config.head != "direct":
+            layers = [nn.Linear(self.backbone.num_features, size), nn.BatchNorm1d(size, eps=1e-3), nn.ReLU()]
+        if config.dropout:
+            layers.append(nn.Dropout(config.dropout))
+        self.descriptor = nn.Sequential(*layers)
+        self.head = HEADS[str(config.head)](config.bits, config.block_size or size)
         self.code_classifier = nn.Linear(config.bits, num_identities)
-        self.feature_classifier = nn.Linear(descriptor_size, num_identities)
+        self.feature_classifier = nn.Linear(size, num_identities)
         self.register_buffer("mean", torch.tensor(127.5))
         self.register_buffer("deviation", torch.tensor(127.5))
         for module in self.modules():
@@ -158,7 +208,7 @@ class DCBH(nn.Module):
         return ((images.float() - self.mean) / (self.deviation + 1e-5) * 0.1).clamp(-1, 1)
 
     def features(self, images: Tensor) -> Tensor:
-        """Descriptor f (n, bits * block_size) of raw images (n, 3, 32, 32)."""
+        """Descriptor f (n, descriptor_size) of raw images (n, 3, 32, 32)."""
         x = self.standardize(images).contiguous(memory_format=torch.channels_last)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16"):
             pooled = self.backbone(x)
@@ -167,16 +217,28 @@ class DCBH(nn.Module):
     def forward(self, images: Tensor) -> Outputs:
         """All that the losses need, from raw images (n, 3, 32, 32)."""
         f = self.features(images)
-        q = self.head(f)
-        return Outputs(f, q, self.code_classifier(q), self.feature_classifier(f))
+        z = self.head(f)
+        q = torch.tanh(z)
+        return Outputs(f, z, q, self.code_classifier(q), self.feature_classifier(f))
 
     def encode(self, images: np.ndarray | Tensor) -> np.ndarray:
         """Codes: raw images (n, 3, 32, 32) uint8 to bool (n, bits). Any n; runs in batches, in evaluation mode."""
-        return self._in_batches(images, lambda batch: self.head(self.features(batch)) >= 0)
+        return self._in_batches(images, lambda batch: self._mirrored(self._code, batch) >= 0)
 
     def describe(self, images: np.ndarray | Tensor) -> np.ndarray:
-        """Descriptors: raw images (n, 3, 32, 32) uint8 to float32 (n, bits * block_size)."""
-        return self._in_batches(images, self.features)
+        """Descriptors: raw images (n, 3, 32, 32) uint8 to float32 (n, bits * block_size).
+
+        With head ``direct`` they are the pooled features: there too, what the code is made of, and so the ceiling that
+        tells what the code layer costs.
+        """
+        return self._in_batches(images, lambda batch: self._mirrored(self.features, batch))
+
+    def _code(self, images: Tensor) -> Tensor:
+        return self.head(self.features(images))
+
+    def _mirrored(self, function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+        """``function`` of images, with ``mirror`` its mean over an image and its mirror image."""
+        return (function(images) + function(images.flip(3))) / 2 if self.config.mirror else function(images)
 
     def _in_batches(self, images: np.ndarray | Tensor, function: Callable[[Tensor], Tensor]) -> np.ndarray:
         images = torch.as_tensor(images)
@@ -252,7 +314,7 @@ def model_card(model: DCBH) -> str:
 
 Turns a 32 x 32 face into {config.bits} bits, so that photographs of one person are close in Hamming distance.
 
-- Method: {config.head} hashing, recipe `{config.recipe}`, {parameters:,} parameters
+- Method: objective `{config.objective}`, {config.head} hashing, recipe `{config.recipe}`, {parameters:,} parameters
 - Trained on: `{config.dataset}`, {model.num_identities} people, split seed {config.split_seed}
 - Made for: learning about hashing and its evaluation. Not for identifying, tracking or judging people.
 - Limits: knows the people and the conditions of its training photographs and has been measured on no others; its

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from .config import Config
 from .faces import Faces
-from .losses import OBJECTIVES, TERMS
 from .model import DCBH, write_atomically
+from .peers import OBJECTIVES
 
 MAX_SHIFT = 2  # pixels
 WARM_UP = 0.1  # fraction of all steps over which the learning rate rises
@@ -53,8 +53,9 @@ def train(
             ends at the same weights; it is written at the end of an epoch, at most every ``checkpoint_seconds``.
 
     Returns:
-        The model, and per epoch the means over batches of the terms ``code``, ``feature``, ``quantization``, ``center``
-        (before their weights) and of ``total`` (their weighted sum; weight decay acts within Adam and is not in it).
+        The model, and per epoch the means over batches of the objective's terms (before their weights; DCBH's are
+        ``code``, ``feature``, ``quantization``, ``center``) and of ``total`` (their weighted sum; weight decay acts
+        within Adam and is not in it).
 
     Raises:
         ValueError: faces that cannot be trained on, or a checkpoint of something else.
@@ -66,7 +67,11 @@ def train(
         training.load(path)
     saved_at = time.monotonic()
     # Deterministic kernels, so that a seed means the same weights on CUDA too.
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True), _progress(training) as progress:
+    with (
+        torch.random.fork_rng(),
+        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
+        _progress(training) as progress,
+    ):
         while training.epoch < training.epochs:
             means = training.run_epoch()
             progress.update()
@@ -98,8 +103,6 @@ class Training:
         self.model.to(config.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective.to(config.device)
         self.model.set_statistics(self.images)
-        # In the authors' code the centres are trainable as well as moved, so Adam moves them a second time.
-        self.objective.requires_grad_(self.published)
         self.optimizer = self._adam()
         self.recorded = RecordedSteps(self._step)
         self.epoch = 0
@@ -118,7 +121,8 @@ class Training:
             )
 
     def _adam(self) -> torch.optim.Adam:
-        """Adam; weight decay as an L2 term, 1/2 weight_decay ||W||^2, on convolution and linear kernels only."""
+        """Adam; weight decay on convolution and linear kernels only, as an L2 term, 1/2 weight_decay ||W||^2, or, if
+        ``decoupled``, beside the step (Loshchilov and Hutter, Decoupled Weight Decay Regularization, ICLR 2019)."""
         kernels: list[Tensor] = [m.weight for m in self.model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
         decayed = {id(kernel) for kernel in kernels}
         others = [p for m in (self.model, self.objective) for p in m.parameters() if id(p) not in decayed]
@@ -126,16 +130,18 @@ class Training:
             {"params": kernels, "weight_decay": self.config.weight_decay},
             {"params": [p for p in others if p.requires_grad], "weight_decay": 0.0},
         ]
+        kind = torch.optim.AdamW if self.config.decoupled else torch.optim.Adam
         # The learning rate is a tensor, so that a recorded step reads what it is now, not what it was.
         learning_rate = torch.tensor(self.learning_rate, device=self.images.device)
-        return torch.optim.Adam(groups, lr=learning_rate, fused=True, capturable=self.images.is_cuda)
+        return kind(groups, lr=learning_rate, fused=True, capturable=self.images.is_cuda)
 
     def run_epoch(self) -> dict[str, float]:
         """One pass over the faces; returns and keeps its means."""
         self.model.train()
         generator = torch.Generator(self.images.device).manual_seed(self.config.seed * 2**20 + self.epoch)
+        torch.manual_seed(self.config.seed * 2**20 + self.epoch)  # of dropout, which takes no generator
         batches = self._batches(generator)
-        losses = torch.empty(len(batches), len(TERMS) + 1, device=self.images.device)
+        losses = torch.empty(len(batches), len(self.objective.weights) + 1, device=self.images.device)
         step = self.recorded if self.images.is_cuda else self._step
         for i, (images, labels) in enumerate(batches):
             self._set_learning_rate(self.epoch * len(batches) + i, self.epochs * len(batches))
@@ -160,21 +166,22 @@ class Training:
             # normalisation's statistics move twice.
             with torch.no_grad():
                 self.model(images)
-        return torch.stack([*(terms[name] for name in TERMS), total]).detach()
+        return torch.stack([*(terms[name] for name in self.objective.weights), total]).detach()
 
     def _batches(self, generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
         """Images and labels of an epoch's batches, in order."""
-        images, labels, size = self.images, self.labels, self.batch_size
-        if self.published:
-            if self.config.augment:
-                images = augmented(images, generator)
-            return list(zip(images.split(size), labels.split(size), strict=True))
-        order = torch.randperm(len(images), generator=generator, device=images.device)
-        images, labels = images[order], labels[order]
+        images, labels = self.images, self.labels
+        if not self.published:
+            order = torch.randperm(len(images), generator=generator, device=images.device)
+            images, labels = images[order], labels[order]
         if self.config.augment:
             images = augmented(images, generator)
+        if self.config.erase:
+            images = erased(images, self.config.erase, generator)
+        if self.published:
+            return list(zip(images.split(self.batch_size), labels.split(self.batch_size), strict=True))
         # Batches of nearly equal size: a last batch of a few faces would make a poor batch norm.
-        parts = math.ceil(len(images) / size)
+        parts = math.ceil(len(images) / self.batch_size)
         return list(zip(images.tensor_split(parts), labels.tensor_split(parts), strict=True))
 
     def _set_learning_rate(self, step: int, steps: int) -> None:
@@ -187,7 +194,7 @@ class Training:
             group["lr"].fill_(self.learning_rate * factor)
 
     def _means(self, losses: Tensor) -> dict[str, float]:
-        names = (*TERMS, "total")
+        names = (*self.objective.weights, "total")
         active = [i for i, name in enumerate(names) if name == "total" or self.objective.weights[name]]
         for step, row in enumerate(losses.tolist()):
             for i in active:
@@ -293,6 +300,25 @@ def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
     which = torch.arange(n, device=device)
     # One gather does it all. It leaves the channels last, which is the memory order that the network wants.
     return images[which[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def erased(images: Tensor, fraction: float, generator: torch.Generator) -> Tensor:
+    """Make a square of 8 to 16 pixels grey, anywhere, in about ``fraction`` of the images (n, 3, 32, 32) uint8.
+
+    Source: Zhong et al., Random Erasing Data Augmentation, AAAI 2020, with squares only.
+    """
+    n, _, height, width = images.shape
+    device = images.device
+    side = torch.randint(8, 17, (n, 1), generator=generator, device=device)
+    places = torch.rand((2, n, 1), generator=generator, device=device)
+    chosen = torch.rand((n, 1, 1), generator=generator, device=device) < fraction
+    inside = []
+    for place, size in zip(places, (height, width), strict=True):
+        first = (place * (size - side + 1)).long()
+        at = torch.arange(size, device=device)
+        inside.append((at >= first) & (at < first + side))
+    square = inside[0][:, :, None] & inside[1][:, None, :] & chosen
+    return images.masked_fill(square[:, None], 128)
 
 
 def _progress(training: Training) -> Any:

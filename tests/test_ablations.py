@@ -26,7 +26,8 @@ from ablations.identity import identify, read_cell
 from ablations.report import collect, markdown, missing_cells, notes, record, recorded, summary, table
 from ablations.runner import NotebookError, plan, run
 from ablations.suite import load_suite, parse_yaml
-from dcbh_core import Config
+from dcbh_core import Config, figures
+from dcbh_core.config import OBJECTIVE_DEFAULTS
 
 FIELDS = [field.name for field in dataclasses.fields(Config)]
 STUB = f"""
@@ -109,7 +110,11 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
 
 
 @pytest.mark.parametrize(
-    ("name", "cells"), [("orl_quick", 18), ("orl", 240), ("orl_published", 3), ("lfw", 9), ("paper", 108)]
+    ("name", "cells"),
+    [
+        *[("orl_quick", 18), ("orl", 240), ("orl_published", 3), ("lfw", 9), ("paper", 108)],
+        *[("peers_orl", 80), ("peers_lfw", 80), ("ingredients_orl", 84), ("ingredients_lfw", 84)],
+    ],
 )
 def test_shipped_suites_expand(name: str, cells: int) -> None:
     suite = load_suite(name)
@@ -118,11 +123,37 @@ def test_shipped_suites_expand(name: str, cells: int) -> None:
     assert len(suite.cells()) == len(suite) == cells
 
 
+PAPERS_ABLATIONS = ["lfw", "orl", "orl_published", "orl_quick", "paper"]
+PEERS = ["peers_lfw", "peers_orl"]
+
+
 def test_every_shipped_suite_is_tested() -> None:
-    assert suites.suite_names() == ["lfw", "orl", "orl_published", "orl_quick", "paper"]
+    assert suites.suite_names() == sorted([*PAPERS_ABLATIONS, *PEERS, "ingredients_lfw", "ingredients_orl"])
 
 
-@pytest.mark.parametrize("name", suites.suite_names())
+@pytest.mark.parametrize("name", PEERS)
+def test_suites_of_peers_write_out_every_field_of_each_objective(name: str) -> None:
+    suite = load_suite(name)
+    assert {suite.field(variant, "objective") for variant in suite.variants} >= set(OBJECTIVE_DEFAULTS) - {"dcbh2"}
+    for variant, fields in suite.variants.items():
+        own = OBJECTIVE_DEFAULTS[fields["objective"]]
+        assert set(fields) >= {*own, "objective", "learning_rate"}, variant
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_suites_of_peers_have_five_seeds_at_the_shortest_and_the_longest_code(name: str) -> None:
+    suite = load_suite(name)
+    assert {point["bits"]: suite.seeds_at(point) for point in suite.points(without="seed")} == {
+        12: 5,
+        24: 3,
+        36: 3,
+        48: 5,
+    }
+    assert list(suite.grid) == ["bits", "seed"]
+    assert suite.grid == {"bits": [12, 24, 36, 48], "seed": [0, 1, 2, 3, 4]}
+
+
+@pytest.mark.parametrize("name", PAPERS_ABLATIONS)
 def test_shipped_suites_write_out_the_weights_of_the_paper(name: str) -> None:
     base = load_suite(name).base
     paper = {"feature_weight": 1.0, "center_weight": 1e-4, "quantization_weight": 0.1, "quantization_target": 0.5}
@@ -162,6 +193,25 @@ def test_null_takes_the_base_value_away(tmp_path: Path) -> None:
         ({"grid": {"bits": 12}}, "grid axis bits must be a list of distinct values, not 12"),
         ({"grid": {"bits": []}}, "grid axis bits must be a list of distinct values"),
         ({"grid": {"bits": [12, 12]}}, "grid axis bits must be a list of distinct values"),
+        (
+            {"grid": [{"bits": [12]}, {"seed": [0]}]},
+            "all grids must be over the same fields in one order",
+        ),
+        ({"grid": [{"bits": [12]}, {"bits": 24}]}, "grid axis bits must be a list of distinct values, not 24"),
+        ({"tuning": {"rates": [1]}}, "tuning: unknown key 'rates'"),
+        ({"tuning": {"learning_rate": [1.0]}}, "tuning needs at, learning_rate and own"),
+        (
+            {"tuning": {"at": {}, "learning_rate": [1.0], "own": {"ful": {"center_weight": [0]}}}},
+            "unknown variant to tune 'ful'; did you mean 'full'",
+        ),
+        (
+            {"tuning": {"at": {}, "learning_rate": 1.0, "own": {}}},
+            "tuning: learning_rate must be a list of distinct values, not 1.0",
+        ),
+        (
+            {"tuning": {"at": {}, "learning_rate": [1.0], "own": {"full": {"bits": [1], "seed": [0]}}}},
+            "tuning: own: full must be one field, not ['bits', 'seed']",
+        ),
         ({"reference": "fulll"}, "unknown reference variant 'fulll'; did you mean 'full'"),
         ({"base": {"head": "blok"}}, "suite 's', full 12 bits seed 0: unknown head 'blok'; did you mean 'block'"),
         ({"variants": {"full": {}, "x": {"center_weight": 1.0e-4}}}, "variant 'x' is the same experiment as 'full' at"),
@@ -216,6 +266,34 @@ def test_settings(tmp_path: Path, settings: dict, base: dict, grid: dict) -> Non
     expected = {**before.base, **base}
     assert after.base == {name: value for name, value in expected.items() if value is not None}
     assert after.grid == {**before.grid, **grid}
+
+
+GRIDS = [{"bits": [12], "seed": [0, 1, 2]}, {"bits": [24, 48], "seed": [0, 1]}]
+
+
+def test_the_points_of_several_grids_come_grid_by_grid(tmp_path: Path) -> None:
+    suite = load_suite(write_suite(tmp_path / "s.yaml", grid=GRIDS))
+    points = [(point["bits"], point["seed"]) for point in suite.points()]
+    assert points == [(12, 0), (12, 1), (12, 2), (24, 0), (24, 1), (48, 0), (48, 1)]
+    assert suite.points(without="seed") == [{"bits": 12}, {"bits": 24}, {"bits": 48}]
+    assert len(suite) == len(suite.cells()) == 14
+
+
+def test_a_point_of_two_grids_is_one_point(tmp_path: Path) -> None:
+    suite = load_suite(write_suite(tmp_path / "s.yaml", grid=GRIDS)).with_settings({"bits": 48})
+    assert suite.points() == [{"bits": 48, "seed": seed} for seed in (0, 1, 2)]
+
+
+def test_a_table_counts_the_seeds_of_each_point(tmp_path: Path) -> None:
+    suite = load_suite(write_suite(tmp_path / "s.yaml", grid=GRIDS))
+    frame = pd.DataFrame(
+        [
+            {"variant": cell.variant, **cell.point, "map": 0.5, "chance": 0.1, "pixels": 0.2, "descriptor": 0.6}
+            for cell in suite.cells()
+        ]
+    )
+    full = table(summary(frame, suite), suite).set_index("variant").loc["full"]
+    assert full.tolist() == ["0.500 ± 0.000", "0.500 / 0.500", "0.500 / 0.500"]
 
 
 @pytest.mark.parametrize(
@@ -673,6 +751,62 @@ def test_a_table_with_missing_seeds_says_so(fixed) -> None:
     assert text["no_center"] == "0.400 / 0.500 (2 of 3 seeds)"
 
 
+def seen_and_new_figures() -> tuple[suites.Suite, pd.DataFrame]:
+    """Two methods at two lengths, one of them with shallow methods; new people are 0.5 harder."""
+    suite = load_suite("peers_orl").with_settings({"seed": [0, 1, 2], "bits": [12, 48]})
+    suite = dataclasses.replace(
+        suite, variants={name: suite.variants[name] for name in ("dcbh", "softmax")}, tuning=None
+    )
+    rows = []
+    for cell in suite.cells():
+        score = 0.6 + cell.point["bits"] / 1000 + 0.1 * (cell.variant == "softmax") + cell.point["seed"] / 100
+        figures = {"map": score, "chance": 0.1, "pixels": 0.2, "descriptor": 0.9}
+        if cell.variant == "softmax":
+            figures |= {"lsh_pixels": 0.3, "itq_pixels": 0.4, "lsh_descriptor": 0.5, "itq_descriptor": score - 0.05}
+        new = {f"new_{name}": value / 2 for name, value in figures.items()}
+        rows.append({"variant": cell.variant, **cell.point, **figures, **new})
+    return suite, pd.DataFrame(rows)
+
+
+def test_shallow_methods_are_rows_from_the_softmax_variants_runs() -> None:
+    suite, frame = seen_and_new_figures()
+    statistics = summary(frame, suite, "new_map")
+    assert statistics[statistics["bits"] == 12]["variant"].tolist() == [
+        *("chance", "raw pixels", "LSH on pixels", "ITQ on pixels"),
+        *("LSH on softmax descriptors", "ITQ on softmax descriptors", "dcbh", "softmax", "descriptor, not binarised"),
+    ]
+    row = row_of(statistics, "ITQ on softmax descriptors", 48)
+    softmax = values_of(frame, "softmax", 48, "new_map")
+    dcbh = values_of(frame, "dcbh", 48, "new_map")
+    assert row["values"] == pytest.approx([value - 0.025 for value in softmax])
+    assert row["differences"] == pytest.approx([value - 0.025 - d for value, d in zip(softmax, dcbh, strict=True)])
+
+
+def test_seen_and_new_stand_side_by_side() -> None:
+    suite, frame = seen_and_new_figures()
+    tables = {metric: table(summary(frame, suite, metric), suite) for metric in ("map", "new_map")}
+    text = report.side_by_side(tables)
+    assert list(text.columns) == ["variant", "12 bits, seen", "12 bits, new", "48 bits, seen", "48 bits, new"]
+    for metric, name in (("map", "seen"), ("new_map", "new")):
+        for bits in ("12 bits", "48 bits"):
+            assert text[f"{bits}, {name}"].tolist() == tables[metric][bits].tolist()
+    assert report.side_by_side({"map": tables["map"]}) is tables["map"]
+
+
+def test_the_figure_of_seen_against_new_shows_every_method_but_the_floors() -> None:
+    suite, frame = seen_and_new_figures()
+    rows = report.seen_and_new(frame, suite)
+    assert set(rows["variant"]) == {"dcbh", "softmax", *report.SHALLOW, "descriptor, not binarised"}
+    assert rows["point"].unique().tolist() == ["12 bits", "48 bits"]
+    row = next(r for _, r in rows.iterrows() if r["variant"] == "dcbh" and r["point"] == "48 bits")
+    of_dcbh = row_of(summary(frame, suite, "new_map"), "dcbh", 48)
+    assert (row["new"], row["new_half_width"]) == (of_dcbh["mean"], of_dcbh["half_width"])
+    assert row["seen"] == pytest.approx(2 * row["new"])
+    panels = figures.seen_against_new(rows).axes
+    assert [ax.get_title() for ax in panels] == ["12 bits", "48 bits"]
+    assert all(len(ax.containers) == 7 for ax in panels)
+
+
 def test_collect_gives_one_row_per_complete_cell(small: str, fast: list, tmp_path: Path) -> None:
     run_small(small, tmp_path, bits=12, seed=[0, 1])
     frame = collect(load_suite(small), tmp_path)
@@ -778,7 +912,8 @@ def test_nothing_recorded_is_an_error(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_committed_results_fit_their_suites() -> None:
     for path in report.RESULTS.glob("*.csv"):
         frame = recorded(path.stem)
-        assert set(frame["variant"]) <= set(load_suite(path.stem).variants)
+        suite = load_suite(re.sub("_(tuning|validation)$", "", path.stem))
+        assert set(frame["variant"]) <= set(suite.variants)
         assert frame["map"].between(0, 1).all()
 
 

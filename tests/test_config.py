@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 
 from dcbh_core import Config
+from dcbh_core.config import OBJECTIVE_DEFAULTS, OBJECTIVE_FIELDS
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,17 @@ from dcbh_core import Config
         ({"dataset": "facescrub", "root": "x", "queries_per_identity": 3}, "which has its own split"),
         ({"dataset": "facescrub", "root": "x", "split_seed": 3}, "which has its own split"),
         ({"quantization_weight": 0, "quantization_target": 1}, "no effect with quantization_weight 0"),
+        ({"objective": "cqs"}, "unknown objective 'cqs'; did you mean 'csq'"),
+        ({"margin": 0.2}, "margin=0.2 has no effect on objective 'dcbh'"),
+        ({"objective": "csq", "center_weight": 1}, "center_weight=1.0 has no effect on objective 'csq'"),
+        ({"objective": "csq", "block_size": 6}, "block_size=6 has no effect on head 'direct', which has no blocks"),
+        ({"head": "direct", "block_size": 6}, "block_size=6 has no effect on head 'direct'"),
+        ({"head": "signed", "block_size": 5}, "block_size must be even for the head 'signed'"),
+        ({"objective": "orthohash", "scale": 0}, "scale must be above 0"),
+        ({"objective": "orthohash", "margin": -0.1}, "margin must be 0 or more"),
+        ({"objective": "dcbh2", "label_smoothing": 1}, "label_smoothing must be from 0 up to"),
+        ({"dropout": 1.0}, "dropout must be a fraction"),
+        ({"erase": 1.5}, "erase must be a fraction"),
     ],
 )
 def test_an_impossible_value_is_named(fields, message):
@@ -50,10 +62,35 @@ def test_whole_floats_pass_as_whole_numbers():
 def test_resolving_fills_every_field_that_has_an_effect(recipe):
     resolved = Config(recipe=recipe).resolved()
     empty = {name for name, value in resolved.to_dict().items() if value is None}
-    assert empty == {"root", "min_faces"}
+    of_others = {"spread_weight", "central_weight", "metric_weight", "label_smoothing", "scale", "margin"}
+    assert empty == {"root", "min_faces", *of_others}
     assert resolved.device != "auto"
     assert resolved.dtype != "auto"
     assert resolved.resolved() == resolved
+
+
+@pytest.mark.parametrize(
+    ("fields", "head", "block_size"),
+    [
+        ({}, "block", 6),
+        ({"objective": "csq"}, "direct", None),
+        ({"objective": "csq", "head": "fc"}, "fc", 6),
+        ({"head": "direct"}, "direct", None),
+        ({"objective": "dcbh2"}, "signed", 6),
+    ],
+)
+def test_the_objective_decides_the_head_and_the_head_the_block_size(fields, head, block_size):
+    resolved = Config(**fields).resolved()
+    assert (resolved.head, resolved.block_size) == (head, block_size)
+    assert resolved.resolved() == resolved
+
+
+@pytest.mark.parametrize("objective", OBJECTIVE_DEFAULTS)
+def test_each_objective_resolves_to_its_own_fields_alone(objective):
+    resolved = Config(objective=objective).resolved()
+    assert {name for name in OBJECTIVE_FIELDS if getattr(resolved, name) is not None} == (
+        OBJECTIVE_DEFAULTS[objective].keys() - {"head"}
+    )
 
 
 def test_an_explicit_value_wins_over_the_recipe():

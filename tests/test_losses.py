@@ -82,7 +82,7 @@ def test_quantization_pushes_away_from_zero_on_its_own_side():
 
 def outputs_and_labels() -> tuple[Outputs, torch.Tensor]:
     rng = np.random.default_rng(3)
-    sizes = ((7, 6), (7, 2), (7, 4), (7, 4))
+    sizes = ((7, 6), (7, 2), (7, 2), (7, 4), (7, 4))
     values = [torch.tensor(rng.normal(size=size), requires_grad=True) for size in sizes]
     return Outputs(*values), torch.tensor(rng.integers(0, 4, 7))
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from dcbh_core import DCBH, Config
 from dcbh_core.config import CHOICES
-from dcbh_core.losses import OBJECTIVES
-from dcbh_core.model import HEADS, BlockHead, DivideEncodeHead
+from dcbh_core.model import HEADS, Backbone, BlockHead, DivideEncodeHead, SignedHead, descriptor_size
+from dcbh_core.peers import OBJECTIVES
 
 SMALL = Config(bits=5, block_size=3, width=0.05)
 
@@ -70,7 +70,7 @@ def test_block_head_equals_a_slow_loop(bits, block_size, seed):
         for b in range(bits):
             block = f[i, b * block_size : (b + 1) * block_size]
             mass = np.exp(block) / np.exp(block).sum()
-            slow[i, b] = np.tanh(max(mass) - 0.5)
+            slow[i, b] = max(mass) - 0.5
     np.testing.assert_allclose(BlockHead(bits, block_size)(torch.tensor(f)).numpy(), slow, atol=1e-12)
 
 
@@ -78,8 +78,8 @@ def test_block_head_stays_in_its_range_and_reaches_both_ends():
     head = BlockHead(2, 6)
     flat, peak = torch.zeros(1, 12), torch.zeros(1, 12)
     peak[:, ::6] = 50.0
-    torch.testing.assert_close(head(flat), torch.full((1, 2), -0.3215127), atol=1e-6, rtol=0)
-    torch.testing.assert_close(head(peak), torch.full((1, 2), 0.4621172), atol=1e-6, rtol=0)
+    torch.testing.assert_close(head(flat).tanh(), torch.full((1, 2), -0.3215127), atol=1e-6, rtol=0)
+    torch.testing.assert_close(head(peak).tanh(), torch.full((1, 2), 0.4621172), atol=1e-6, rtol=0)
 
 
 def test_a_block_of_two_would_always_give_a_one_so_it_is_refused():
@@ -103,7 +103,46 @@ def test_divide_and_encode_equals_a_slow_loop():
     for i in range(2):
         for b in range(4):
             number = sum(f[i, 3 * b + j] * head.weight[b, j] for j in range(3)) + head.bias[b]
-            torch.testing.assert_close(head(f)[i, b], torch.tanh(number))
+            torch.testing.assert_close(head(f)[i, b], number)
+
+
+@given(st.integers(1, 12), st.integers(1, 4), st.integers(0, 2**32 - 1))
+@settings(max_examples=50, deadline=None)
+def test_signed_head_equals_a_slow_loop(bits, half, seed):
+    f = np.random.default_rng(seed).normal(0, 3, (2, bits * 2 * half))
+    slow = np.empty((2, bits))
+    for i in range(2):
+        for b in range(bits):
+            block = f[i, b * 2 * half : (b + 1) * 2 * half]
+            slow[i, b] = max(block[:half]) - max(block[half:])
+    np.testing.assert_array_equal(SignedHead(bits, 2 * half)(torch.tensor(f)).numpy(), slow)
+
+
+def test_the_direct_head_has_no_layer_before_it():
+    model = DCBH(Config(bits=5, width=0.05, head="direct", dtype="float32"), 2).eval()
+    faces = torch.as_tensor(images(3))
+    with torch.no_grad():
+        pooled = model.backbone(model.standardize(faces))
+        outputs = model(faces)
+    torch.testing.assert_close(outputs.descriptor, pooled)
+    np.testing.assert_allclose(model.describe(images(3)), pooled.numpy(), atol=1e-6)
+    assert descriptor_size(model.config) == model.backbone.num_features == pooled.shape[1]
+    assert parameters(model.head) == 5 * pooled.shape[1] + 5 + 2 * 5  # linear layer, its bias, batch normalisation
+
+
+@pytest.mark.parametrize("width", [0.05, 0.3, 1.0])
+@pytest.mark.parametrize("multi_scale", [True, False])
+def test_the_direct_heads_descriptor_has_the_size_of_the_pooled_features(width, multi_scale):
+    config = Config(width=width, multi_scale=multi_scale, head="direct").resolved()
+    assert descriptor_size(config) == Backbone(width, multi_scale).num_features
+
+
+def test_dropout_acts_in_training_alone():
+    model = DCBH(Config(bits=5, width=0.05, dropout=0.5), 2).eval()
+    faces = torch.as_tensor(images(4))
+    assert torch.equal(model(faces).descriptor, model(faces).descriptor)
+    model.train()
+    assert not torch.equal(model(faces).descriptor, model(faces).descriptor)
 
 
 def test_every_name_in_the_config_has_its_class():
@@ -113,12 +152,15 @@ def test_every_name_in_the_config_has_its_class():
 
 @pytest.mark.parametrize("head", HEADS)
 def test_shapes_and_types(head):
-    model = DCBH(Config(bits=5, block_size=3, width=0.05, head=head), 7)
+    model = DCBH(Config(bits=5, block_size=None if head == "direct" else 4, width=0.05, head=head), 7)
     outputs = model(torch.as_tensor(images(2)))
-    assert [tuple(x.shape) for x in outputs] == [(2, 15), (2, 5), (2, 7), (2, 7)]
+    size = descriptor_size(model.config)
+    assert size == (39 if head == "direct" else 20)
+    assert [tuple(x.shape) for x in outputs] == [(2, size), (2, 5), (2, 5), (2, 7), (2, 7)]
+    assert torch.equal(outputs.relaxed, outputs.continuous.tanh())
     codes, descriptors = model.encode(images(3)), model.describe(images(3))
     assert (codes.dtype, codes.shape) == (np.dtype(bool), (3, 5))
-    assert (descriptors.dtype, descriptors.shape) == (np.dtype(np.float32), (3, 15))
+    assert (descriptors.dtype, descriptors.shape) == (np.dtype(np.float32), (3, size))
 
 
 def test_encoding_in_batches_changes_nothing(monkeypatch):
@@ -126,6 +168,16 @@ def test_encoding_in_batches_changes_nothing(monkeypatch):
     whole = model.describe(images(7))
     monkeypatch.setattr("dcbh_core.model.ENCODE_BATCH", 3)
     np.testing.assert_allclose(model.describe(images(7)), whole, rtol=1e-5, atol=1e-6)
+
+
+def test_mirrored_encoding_does_not_tell_a_face_from_its_mirror_image():
+    model = DCBH(Config(bits=5, width=0.05, mirror=True, dtype="float32"), 2).eval()
+    faces = images(6)
+    plain = DCBH(Config(bits=5, width=0.05, dtype="float32"), 2)
+    plain.load_state_dict(model.state_dict())
+    both = (plain.describe(faces) + plain.describe(faces[..., ::-1].copy())) / 2
+    np.testing.assert_allclose(model.describe(faces), both, atol=1e-6)
+    np.testing.assert_array_equal(model.encode(faces), model.encode(faces[..., ::-1].copy()))
 
 
 def test_no_images_give_no_codes():

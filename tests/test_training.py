@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from dcbh_core import Config, evaluate, train
-from dcbh_core.training import Training, TrainingDiverged, augmented
+from dcbh_core.peers import OBJECTIVES
+from dcbh_core.training import Training, TrainingDiverged, augmented, erased
 from tests.conftest import synthetic_faces
 
 FAST = Config(width=0.05, bits=8, epochs=3, batch_size=8, device="cpu", dtype="float32")
@@ -29,11 +30,12 @@ def test_another_seed_gives_another_history(tiny):
     assert train(FAST, tiny)[1] != train(dataclasses.replace(FAST, seed=1), tiny)[1]
 
 
-def test_training_leaves_the_callers_random_numbers_alone(tiny):
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_training_leaves_the_callers_random_numbers_alone(tiny, dropout):
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    train(FAST, tiny)
+    train(dataclasses.replace(FAST, dropout=dropout), tiny)
     assert torch.rand(1) == expected
 
 
@@ -58,11 +60,34 @@ def test_training_learns_to_retrieve(head):
     assert evaluate(*codes).map > 0.9
 
 
+@pytest.mark.parametrize("objective", [name for name in OBJECTIVES if name != "dcbh"])
+def test_every_objective_learns_to_retrieve(objective):
+    faces = synthetic_faces(people=5, each=12)
+    held = np.arange(len(faces)) % 12 >= 8
+    gallery, queries = faces.select(~held), faces.select(held)
+    config = dataclasses.replace(FAST, objective=objective, bits=12, epochs=60, width=0.125)
+    model, history = train(config, gallery)
+    report = evaluate(model.encode(queries.images), queries.labels, model.encode(gallery.images), gallery.labels)
+    assert report.map > 0.9
+    assert list(history[0]) == [*OBJECTIVES[objective](config.resolved(), 5).weights, "total"]
+
+
+@pytest.mark.parametrize("objective", ["csq", "dcdh"])
+@pytest.mark.parametrize("recipe", ["modern", "published"])
+def test_peers_move_their_learnable_centres_alone(tiny, objective, recipe):
+    training = Training(dataclasses.replace(FAST, objective=objective, recipe=recipe).resolved(), tiny)
+    before = training.objective.centers.detach().clone()
+    training.run_epoch()
+    assert torch.equal(training.objective.centers.detach(), before) == (objective == "csq")
+
+
 class Interrupted(Exception):
     pass
 
 
-@pytest.mark.parametrize("config", [FAST, PUBLISHED], ids=["modern", "published"])
+@pytest.mark.parametrize(
+    "config", [FAST, PUBLISHED, dataclasses.replace(FAST, dropout=0.5)], ids=["modern", "published", "dropout"]
+)
 @pytest.mark.parametrize("stop", [1, 2])
 def test_an_interrupted_training_ends_at_the_same_weights(tiny, tmp_path, monkeypatch, config, stop):
     whole, history = train(config, tiny)
@@ -306,6 +331,36 @@ def test_augmentation_is_a_flip_and_a_shift_of_each_image():
         assert len(found) == 1
         seen.add(found[0])
     assert len(seen) > 40  # of 50; images of one batch differ in their moves
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.5, 1.0])
+def test_erasing_makes_one_grey_square_in_a_fraction_of_the_images(fraction):
+    images = torch.zeros(400, 3, 32, 32, dtype=torch.uint8)
+    results = erased(images, fraction, torch.Generator().manual_seed(0)).numpy()
+    sides, corners = [], set()
+    for result in results:
+        rows, columns = np.nonzero(result[0])
+        assert (result == result[0]).all()
+        if len(rows):
+            height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
+            assert height == width and len(rows) == height * width and (result[0][rows, columns] == 128).all()
+            sides.append(height)
+            corners.add((rows.min(), columns.min()))
+    assert len(sides) / 400 == pytest.approx(fraction, abs=0.1)
+    assert not sides or (min(sides), max(sides)) == (8, 16)
+    assert not sides or len(corners) > 100
+
+
+def test_decoupled_weight_decay_shrinks_kernels_beside_adams_step(tiny):
+    config = dataclasses.replace(FAST, batch_size=24, epochs=1, augment=False, weight_decay=0.3)
+    plain = Training(dataclasses.replace(config, weight_decay=0.0).resolved(), tiny)
+    decoupled = Training(dataclasses.replace(config, decoupled=True).resolved(), tiny)
+    before = [p.detach().clone() for p in plain.model.parameters() if p.ndim > 1]
+    plain.run_epoch()
+    decoupled.run_epoch()
+    kernels = [[p for p in t.model.parameters() if p.ndim > 1] for t in (plain, decoupled)]
+    for start, without, with_decay in zip(before, *kernels, strict=True):
+        torch.testing.assert_close(with_decay, without - 1e-3 * 0.3 * start)
 
 
 def test_augmentation_leaves_channels_last():

@@ -1,0 +1,285 @@
+"""The methods that DCBH is compared with, on the same backbone and in the same training, and DCBH with candidate
+ingredients of a better one.
+
+Each is one class: its formula and where it is from. n is the batch, C the number of people, z (n, bits) what the head
+gives, q = tanh(z). The shallow methods, which are not trained by gradients, are in ``shallow``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .config import Config
+from .losses import DCBHObjective, Objective, quantization_loss, weights_of
+from .model import Outputs, descriptor_size
+
+CANDIDATES = 4096  # words among which code centres are sought
+
+
+class SoftmaxObjective(Objective):
+    """A classifier on tanh codes: CE(W q + b) + w_q mean | target - |q| |, with target 1.
+
+    The plain baseline of every method here: what a softmax gives when its features are pressed into [-1, 1].
+    """
+
+    def __init__(self, config: Config, num_identities: int):
+        super().__init__()
+        self.weights = {"code": 1.0, **weights_of(config, "quantization")}
+        self.target = 1.0 if config.quantization_target is None else config.quantization_target
+
+    def terms(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
+        return {
+            "code": F.cross_entropy(outputs.code_logits, labels),
+            "quantization": quantization_loss(outputs.relaxed, self.target),
+        }
+
+
+class CSQObjective(Objective):
+    """Central similarity: each bit is classified by the bit of its person's code centre c in {0, 1}.
+
+        - mean_ik [ c_k log h_ik + (1 - c_k) log(1 - h_ik) ] + w_q mean_ik log cosh(|q_ik| - 1),   h = (1 + q) / 2
+
+    Source: Yuan et al., Central Similarity Quantization for Efficient Image and Video Retrieval, CVPR 2020, section 3;
+    w_q = 1e-4 as in the authors' code.
+    """
+
+    centers: Tensor
+
+    def __init__(self, config: Config, num_identities: int):
+        super().__init__()
+        self.weights = {"central": 1.0, **weights_of(config, "quantization")}
+        self.register_buffer("centers", code_centers(num_identities, config.bits, config.seed))
+
+    def terms(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
+        return {
+            "central": central_loss(outputs.continuous, labels, self.centers),
+            "quantization": log_cosh(outputs.relaxed.abs() - 1).mean(),
+        }
+
+
+class OrthoHashObjective(Objective):
+    """One cosine softmax with margin against fixed binary targets o, orthogonal to each other where they can be:
+
+        - mean_i log [ e^(s (cos_{i y_i} - m)) / (e^(s (cos_{i y_i} - m)) + sum_{c != y_i} e^(s cos_{ic})) ],
+        cos_{ic} = cos(z_i, o_c)
+
+    There is no tanh and no quantisation term: a code that points at its target is binary up to its length.
+
+    Source: Hoe et al., One Loss for All: Deep Hashing with a Single Cosine Similarity based Learning Objective,
+    NeurIPS 2021, section 3; s = 8 and m = 0.2 as in the authors' code.
+    """
+
+    centers: Tensor
+
+    def __init__(self, config: Config, num_identities: int):
+        super().__init__()
+        assert config.scale is not None and config.margin is not None, "the config must be resolved"
+        self.weights = {"cosine": 1.0}
+        self.scale, self.margin = config.scale, config.margin
+        self.register_buffer("centers", code_centers(num_identities, config.bits, config.seed))
+
+    def terms(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
+        cosine = F.normalize(outputs.continuous) @ F.normalize(self.centers).T
+        own = F.one_hot(labels, len(self.centers))
+        return {"cosine": F.cross_entropy(self.scale * (cosine - self.margin * own), labels)}
+
+
+class DCDHObjective(Objective):
+    """Learnable class centres M (C, bits), under two constraints, and codes B that a regression from the labels gives:
+
+        - mean_i log [ e^(-s/2 |z_i - M_{y_i}|^2) / sum_c e^(-s/2 |z_i - M_c|^2) ]    ("center")
+        + w_s mean_{c != c'} log(1 + e^(bits/2 cos(M_c, M_c')))                      ("spread")
+        + w_q mean_i |z_i - b_i|^2,   b_i = sign(w_{y_i} + w_q z_i)                  ("quantization")
+
+    where w_y, the least-squares regression of the batch's sign(z) on its labels, is the mean of sign(z) over person y.
+
+    Source: Zhang, Zhe, Chen and Yan, Deep center-based dual-constrained hashing for discriminative face image
+    retrieval, Pattern Recognition 117, 2021. The formulas are our reading of its abstract and of the authors' published
+    code, with the constants of that code: s = 0.25 (their sigma), w_s = 0.1, w_q = 0.01 (their eta). Their attention
+    network and their schedule are not taken over: here all methods share backbone and training.
+    """
+
+    def __init__(self, config: Config, num_identities: int):
+        super().__init__()
+        assert config.scale is not None, "the config must be resolved"
+        self.weights = {"center": 1.0, **weights_of(config, "spread", "quantization")}
+        self.scale = config.scale
+        self.centers = nn.Parameter(torch.randn(num_identities, config.bits))
+
+    def terms(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
+        z, centers = outputs.continuous, self.centers
+        # |z - M|^2 without |z|^2, which a softmax over people does not see.
+        logits = self.scale * (z @ centers.T - 0.5 * centers.square().sum(1))
+        return {
+            "center": F.cross_entropy(logits, labels),
+            "spread": off_diagonal_mean(F.softplus(0.5 * centers.shape[1] * cosines(centers))),
+            "quantization": (z - self._codes(z.detach(), labels)).square().sum(1).mean(),
+        }
+
+    def _codes(self, z: Tensor, labels: Tensor) -> Tensor:
+        """b (n, bits): the batch's codes of +-1."""
+        same = (labels[:, None] == labels).to(z.dtype)
+        regressed = same @ z.sign() / same.sum(1, keepdim=True)
+        return torch.where(regressed + self.weights["quantization"] * z >= 0, 1.0, -1.0).to(z.dtype)
+
+
+class DCBH2Objective(Objective):
+    """DCBH with candidate ingredients, each switched off by its weight or constant; to be pruned to those that help.
+
+    CE_e(t l^q) + w_f CE_e(l^f)                      classifiers on code and descriptor; e: label smoothing, t: scale
+    + w_c mean_i (1 - cos(f_i, M_{y_i}))             centre loss: a mean, normalised descriptors, trained centres M
+    + w_s mean_{c != c'} max(0, cos(M_c, M_c'))^2    spread of these centres; it reaches f through w_c
+    + w_q mean | target - |q| |                      quantisation, with a target that the head reaches
+    + w_h central similarity to code centres         as in CSQ
+    + w_m supervised contrast of the codes           metric learning, for people to come
+    """
+
+    code_centers: Tensor
+
+    def __init__(self, config: Config, num_identities: int):
+        super().__init__()
+        assert config.scale is not None and config.label_smoothing is not None, "the config must be resolved"
+        names = ("feature", "center", "spread", "quantization", "central", "metric")
+        self.weights = {"code": 1.0, **weights_of(config, *names)}
+        self.target = 1.0 if config.quantization_target is None else config.quantization_target
+        self.scale, self.smoothing = config.scale, config.label_smoothing
+        self.centers = nn.Parameter(torch.randn(num_identities, descriptor_size(config)))
+        self.register_buffer("code_centers", code_centers(num_identities, config.bits, config.seed))
+
+    def terms(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
+        own = F.cosine_similarity(outputs.descriptor, self.centers[labels])
+        smoothing = self.smoothing
+        return {
+            "code": F.cross_entropy(self.scale * outputs.code_logits, labels, label_smoothing=smoothing),
+            "feature": F.cross_entropy(outputs.feature_logits, labels, label_smoothing=smoothing),
+            "center": (1 - own).mean(),
+            "spread": off_diagonal_mean(cosines(self.centers).clamp(min=0).square()),
+            "quantization": quantization_loss(outputs.relaxed, self.target),
+            "central": central_loss(outputs.continuous, labels, self.code_centers),
+            "metric": contrastive_loss(outputs.relaxed, labels),
+        }
+
+
+OBJECTIVES: dict[str, Callable[[Config, int], Objective]] = {
+    "dcbh": DCBHObjective,
+    "dcbh2": DCBH2Objective,
+    "softmax": SoftmaxObjective,
+    "csq": CSQObjective,
+    "orthohash": OrthoHashObjective,
+    "dcdh": DCDHObjective,
+}
+
+
+def central_loss(continuous: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
+    """Binary cross-entropy of z (n, bits) to the code centres (C, bits), +-1, of labels (n,), mean over both."""
+    # h = (1 + tanh z) / 2 is the logistic function of 2 z; from logits the logarithm is exact where h rounds to 0 or 1.
+    return F.binary_cross_entropy_with_logits(2 * continuous, (centers[labels] + 1) / 2)
+
+
+def log_cosh(x: Tensor) -> Tensor:
+    """log cosh x without overflow: |x| + log(1 + e^(-2|x|)) - log 2."""
+    return x.abs() + F.softplus(-2 * x.abs()) - np.log(2)
+
+
+def contrastive_loss(relaxed: Tensor, labels: Tensor, temperature: float = 0.1) -> Tensor:
+    """Supervised contrast of codes q (n, bits): - mean over the faces i whose person is in the batch again, of
+
+        mean_{p: y_p = y_i, p != i} log [ e^(cos(q_i, q_p) / T) / sum_{a != i} e^(cos(q_i, q_a) / T) ]
+
+    and 0 where nobody does. Source: Khosla et al., Supervised Contrastive Learning, NeurIPS 2020, equation 2.
+    """
+    itself = torch.eye(len(relaxed), dtype=torch.bool, device=relaxed.device)
+    similarity = (cosines(relaxed) / temperature).masked_fill(itself, -torch.inf)
+    positive = (labels[:, None] == labels) & ~itself
+    log_share = (similarity - similarity.logsumexp(1, keepdim=True)).masked_fill(itself, 0)
+    count = positive.sum(1)
+    per_face = (log_share * positive).sum(1) / count.clamp(min=1)
+    return -per_face.sum() / (count > 0).sum().clamp(min=1)
+
+
+def cosines(x: Tensor) -> Tensor:
+    """(n, n): the cosine between each two rows of x (n, d)."""
+    unit = F.normalize(x)
+    return unit @ unit.T
+
+
+def off_diagonal_mean(x: Tensor) -> Tensor:
+    """The mean of x (n, n) without its diagonal."""
+    n = len(x)
+    return (x.sum() - x.diagonal().sum()) / (n * (n - 1))
+
+
+def code_centers(num_identities: int, bits: int, seed: int) -> Tensor:
+    """A code centre of +-1 for each person, float32 (num_identities, bits), far apart; drawn by ``seed``.
+
+    Where a Hadamard matrix of this size exists and has rows enough, they are its rows and negated rows: any two differ
+    in half of their bits, or in all. Otherwise words are picked greedily, those with as many ones as zeros first, at
+    the largest mutual distance at which enough are found.
+
+    Source: Yuan et al., CVPR 2020, section 3.1, where the words of the second case are drawn without a check.
+
+    Raises:
+        ValueError: there are more people than words of so few bits.
+    """
+    rng = np.random.default_rng(seed)
+    matrix = hadamard(bits)
+    if matrix is not None and num_identities <= 2 * bits:
+        # Each row with a sign of its own, or the first bit would be 1 for everybody; then the same rows negated.
+        rows = rng.permutation(matrix) * rng.choice([-1, 1], (bits, 1))
+        return torch.tensor(np.concatenate([rows, -rows])[:num_identities], dtype=torch.float32)
+    if 2**bits <= CANDIDATES:
+        words = (np.arange(2**bits)[:, None] >> np.arange(bits) & 1).astype(np.int64) * 2 - 1
+        words = rng.permutation(words)
+    else:
+        words = rng.integers(0, 2, (max(CANDIDATES, 8 * num_identities), bits)) * 2 - 1
+    words = words[np.abs(words.sum(1)).argsort(kind="stable")].astype(np.float32)
+    for distance in range(bits // 2, 0, -1):
+        free = np.ones(len(words), bool)
+        chosen: list[np.ndarray] = []
+        while len(chosen) < num_identities and free.any():
+            chosen.append(words[free.argmax()])
+            free &= words @ chosen[-1] <= bits - 2 * distance  # the inner product of words at this distance
+        if len(chosen) == num_identities:
+            return torch.tensor(np.stack(chosen))
+    raise ValueError(f"{num_identities} people need a code centre each, but {bits} bits have only {2**bits} words")
+
+
+def hadamard(n: int) -> np.ndarray | None:
+    """A matrix of +-1 (n, n) int64 with orthogonal rows, or None where none of the three constructions gives one.
+
+    Sylvester: twice the size of a smaller one. Paley I and II: from the squares modulo a prime q, for n = q + 1 with
+    q = 3 mod 4 (12, 20, 24, 44, 48), and for n = 2 (q + 1) with q = 1 mod 4 (12, 28, 36).
+
+    Source: Paley, On Orthogonal Matrices, Journal of Mathematics and Physics, 1933.
+    """
+    if n == 1:
+        return np.ones((1, 1), np.int64)
+    if _is_prime(n - 1) and n % 4 == 0:
+        conference = _conference(n - 1)
+        return conference + np.eye(n, dtype=np.int64)
+    if n % 4 == 0 and _is_prime(n // 2 - 1) and n // 2 % 4 == 2:
+        conference = _conference(n // 2 - 1)
+        return np.kron(conference, [[1, 1], [1, -1]]) + np.kron(np.eye(n // 2, dtype=np.int64), [[1, -1], [-1, -1]])
+    smaller = hadamard(n // 2) if n % 2 == 0 else None
+    return None if smaller is None else np.kron([[1, 1], [1, -1]], smaller)
+
+
+def _conference(q: int) -> np.ndarray:
+    """(q + 1, q + 1): zero diagonal, +-1 elsewhere, orthogonal rows; symmetric for q = 1 mod 4, else antisymmetric."""
+    squares = np.zeros(q, np.int64) - 1
+    squares[np.arange(1, q) ** 2 % q] = 1
+    squares[0] = 0
+    matrix = np.ones((q + 1, q + 1), np.int64)
+    matrix[0, 0] = 0
+    matrix[1:, 0] = 1 if q % 4 == 1 else -1
+    matrix[1:, 1:] = squares[(np.arange(q)[:, None] - np.arange(q)) % q]
+    return matrix
+
+
+def _is_prime(n: int) -> bool:
+    return n > 1 and all(n % divisor for divisor in range(2, int(n**0.5) + 1))
