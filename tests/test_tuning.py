@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ablations import tuning
+from ablations import identity, tuning
 from ablations.__main__ import main
 from ablations.suite import load_suite
 from ablations.tuning import best, results_path, run_trials, score, tuning_text, tuning_trials, validation_trials
@@ -129,6 +129,13 @@ def test_the_best_setting_is_the_first_of_the_highest_score():
     assert tuning_text(made_up()).splitlines()[0] == "csq: {learning_rate: 0.001, quantization_weight: 0.01}"
 
 
+@pytest.fixture
+def quiet_core(tmp_path: Path, monkeypatch):
+    """A core that nobody edits meanwhile, as its code is part of a trial's identity."""
+    monkeypatch.setattr(identity, "CORE", tmp_path)
+
+
+@pytest.mark.usefixtures("quiet_core")
 def test_trials_run_once_and_their_table_is_kept(tmp_path: Path, monkeypatch):
     suite = load_suite("ingredients_orl").with_settings({**TINY, "bits": 8, "seed": [0, 1]})
     path = tmp_path / "new" / "table.csv"
@@ -141,7 +148,8 @@ def test_trials_run_once_and_their_table_is_kept(tmp_path: Path, monkeypatch):
     pd.testing.assert_frame_equal(run_trials(validation_trials(suite, ["csq"]), path), pd.read_csv(path))
 
 
-def test_rows_of_another_config_are_not_taken_over(tmp_path: Path, monkeypatch):
+@pytest.mark.usefixtures("quiet_core")
+def test_rows_of_another_config_are_not_taken_over(tmp_path: Path):
     suite = load_suite("ingredients_orl").with_settings({**TINY, "bits": 8, "seed": 0})
     trials = validation_trials(suite, ["csq"])
     path = tmp_path / "table.csv"
