@@ -15,7 +15,7 @@ from typing import Any
 DDH_DATASETS = ("facescrub", "youtube_faces")
 CHOICES: dict[str, tuple[str, ...]] = {
     "dataset": ("orl", "lfw", *DDH_DATASETS, "folder"),
-    "head": ("block", "fc", "divide_encode", "signed", "direct"),
+    "head": ("block", "fc", "divide_encode", "signed", "mass", "direct"),
     "objective": ("dcbh", "dcbh2", "softmax", "csq", "orthohash", "dcdh"),
     "recipe": ("modern", "published"),
     "device": ("auto", "cpu", "cuda"),
@@ -132,8 +132,8 @@ class Config:
             self.block_size is None or self.block_size >= 3,
             "at least 3: of two entries one always holds half of the softmax, so every bit would be 1",
         )
-        halves = self.block_size is None or self._head != "signed" or self.block_size % 2 == 0
-        self._require("block_size", halves, "even for the head 'signed', which compares the halves of a block")
+        halves = self.block_size is None or self._head not in ("signed", "mass") or self.block_size % 2 == 0
+        self._require("block_size", halves, f"even for the head {self._head!r}, which compares the halves of a block")
         self._require("new_people", 0 <= self.new_people < 1, "a fraction from 0 up to, but not including, 1")
         self._require("width", 0 < self.width <= 8, "above 0 and at most 8")
         self._require("dropout", 0 <= self.dropout < 1, "a fraction from 0 up to, but not including, 1")

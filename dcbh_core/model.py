@@ -109,6 +109,23 @@ class SignedHead(nn.Module):
         return largest[:, :, 0] - largest[:, :, 1]
 
 
+class MassHead(nn.Module):
+    """Soft signed blocks, (n, bits): the logit of the mass that a block's softmax puts on its first half. No weights.
+
+    The paper asks whether one entry holds half of the block's mass; this asks whether one half of the entries does.
+    With p that mass, z = log(p / (1 - p)) = logsumexp(first half) - logsumexp(second half), so every entry is heard in
+    every step, 0 and 1 are equally likely to begin with, and q = tanh(z) reaches -1 and 1.
+    """
+
+    def __init__(self, bits: int, block_size: int):
+        super().__init__()
+        self.shape = (bits, 2, block_size // 2)
+
+    def forward(self, f: Tensor) -> Tensor:
+        mass = f.unflatten(1, self.shape).logsumexp(3)
+        return mass[:, :, 0] - mass[:, :, 1]
+
+
 class FCHead(nn.Module):
     """Fully connected hashing: one linear layer, (n, bits * block_size) to (n, bits)."""
 
@@ -155,6 +172,7 @@ HEADS: dict[str, type[nn.Module]] = {
     "fc": FCHead,
     "divide_encode": DivideEncodeHead,
     "signed": SignedHead,
+    "mass": MassHead,
     "direct": DirectHead,
 }
 
@@ -179,7 +197,9 @@ class DCBH(nn.Module):
         self.backbone = Backbone(config.width, config.multi_scale)
         layers: list[nn.Module] = []
         if config.head != "direct":
-            layers = [nn.Linear(self.backbone.num_features, size), nn.BatchNorm1d(size, eps=1e-3), nn.ReLU()]
+            layers = [nn.Linear(self.backbone.num_features, size), nn.BatchNorm1d(size, eps=1e-3)]
+            if config.head != "mass":  # which compares entries, and would be deaf to those below 0
+                layers.append(nn.ReLU())
         if config.dropout:
             layers.append(nn.Dropout(config.dropout))
         self.descriptor = nn.Sequential(*layers)
