@@ -15,8 +15,8 @@ from typing import Any
 DDH_DATASETS = ("facescrub", "youtube_faces")
 CHOICES: dict[str, tuple[str, ...]] = {
     "dataset": ("orl", "lfw", *DDH_DATASETS, "folder"),
-    "head": ("block", "fc", "divide_encode", "signed", "mass", "direct"),
-    "objective": ("dcbh", "dcbh2", "softmax", "csq", "orthohash", "dcdh"),
+    "head": ("block", "fc", "divide_encode", "mass", "direct"),
+    "objective": ("dcbh", "dcbh_soft", "softmax", "csq", "orthohash", "dcdh"),
     "recipe": ("modern", "published"),
     "device": ("auto", "cpu", "cuda"),
     "dtype": ("auto", "float32", "bfloat16"),
@@ -39,19 +39,7 @@ OBJECTIVE_DEFAULTS: dict[str, dict[str, Any]] = {
         "quantization_weight": 0.1,
         "quantization_target": 0.5,
     },
-    # Every candidate ingredient, those that are no part of DCBH switched off.
-    "dcbh2": {
-        "head": "signed",
-        "feature_weight": 1.0,
-        "center_weight": 0.1,
-        "spread_weight": 0.0,
-        "central_weight": 0.0,
-        "metric_weight": 0.0,
-        "quantization_weight": 0.1,
-        "quantization_target": 1.0,
-        "label_smoothing": 0.0,
-        "scale": 1.0,
-    },
+    "dcbh_soft": {"head": "mass", "center_weight": 0.1, "quantization_weight": 0.1, "quantization_target": 1.0},
     "softmax": {"head": "direct", "quantization_weight": 0.1, "quantization_target": 1.0},
     "csq": {"head": "direct", "quantization_weight": 1e-4},
     "orthohash": {"head": "direct", "scale": 8.0, "margin": 0.2},
@@ -93,18 +81,13 @@ class Config:
     block_size: int | None = None  # descriptor entries per bit
     multi_scale: bool = True  # pooled features of stages 4 and 3, or of stage 4 alone
     width: float = 1.0  # scales the number of channels; 1.0 is the paper's
-    dropout: float = 0.0  # fraction of the descriptor that training sets to 0
-    mirror: bool = False  # encode a face and its mirror image, and average
     # Objective: weights of its terms, and their constants
     objective: str = "dcbh"
     feature_weight: float | None = None  # classifier on the descriptor
     center_weight: float | None = None
     spread_weight: float | None = None  # centres away from each other
-    central_weight: float | None = None  # code to the code centre of its person
-    metric_weight: float | None = None  # codes of one person together, those of others apart
     quantization_weight: float | None = None
     quantization_target: float | None = None  # magnitude that the relaxed code is pulled to
-    label_smoothing: float | None = None
     scale: float | None = None  # of the logits: an inverse temperature
     margin: float | None = None  # in cosine
     # Training
@@ -113,9 +96,7 @@ class Config:
     batch_size: int | None = None
     learning_rate: float | None = None
     weight_decay: float | None = None
-    decoupled: bool = False  # weight decay beside Adam's step (AdamW) instead of within its gradient
     augment: bool | None = None  # random flips and small shifts
-    erase: float = 0.0  # fraction of the training faces of which a square is made grey
     seed: int = 0
     device: str = "auto"
     dtype: str = "auto"  # autocast type of the network: bfloat16 where the hardware has it
@@ -132,22 +113,18 @@ class Config:
             self.block_size is None or self.block_size >= 3,
             "at least 3: of two entries one always holds half of the softmax, so every bit would be 1",
         )
-        halves = self.block_size is None or self._head not in ("signed", "mass") or self.block_size % 2 == 0
-        self._require("block_size", halves, f"even for the head {self._head!r}, which compares the halves of a block")
+        halves = self.block_size is None or self._head != "mass" or self.block_size % 2 == 0
+        self._require("block_size", halves, "even for the head 'mass', which compares the halves of a block")
         self._require("new_people", 0 <= self.new_people < 1, "a fraction from 0 up to, but not including, 1")
         self._require("width", 0 < self.width <= 8, "above 0 and at most 8")
-        self._require("dropout", 0 <= self.dropout < 1, "a fraction from 0 up to, but not including, 1")
-        self._require("erase", 0 <= self.erase <= 1, "a fraction from 0 to 1")
         for name in ("learning_rate", "scale"):
             value = getattr(self, name)
             self._require(name, value is None or value > 0, "above 0")
-        smoothing = self.label_smoothing
-        self._require("label_smoothing", smoothing is None or 0 <= smoothing < 1, "from 0 up to, but not including, 1")
         for name in ("min_faces", "queries_per_identity", "epochs", "batch_size"):
             value = getattr(self, name)
             self._require(name, value is None or value >= 1, "at least 1")
         self._require("batch_size", self.batch_size != 1, "at least 2: batch normalisation needs two faces")
-        for name in (*sorted(OBJECTIVE_FIELDS - {"scale", "label_smoothing"}), "weight_decay"):
+        for name in (*sorted(OBJECTIVE_FIELDS - {"scale"}), "weight_decay"):
             value = getattr(self, name)
             self._require(name, value is None or value >= 0, "0 or more")
         for name in ("seed", "split_seed"):

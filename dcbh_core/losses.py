@@ -94,3 +94,26 @@ class DCBHObjective(Objective):
     def after_backward(self, outputs: Outputs, labels: Tensor) -> None:
         """Move the centres: after the gradients were taken with the old ones, before the optimiser steps."""
         self.centers.copy_(moved_centers(outputs.descriptor.detach(), labels, self.centers))
+
+
+class SoftBlockObjective(Objective):
+    """DCBH with its known faults mended, for the head ``mass``:
+
+        CE(code) + w_q mean | 1 - |q| | + w_c mean_i (1 - cos(f_i, M_{y_i})),   M (C, d) trained
+
+    The target is one that q reaches; the centre loss is a mean over the batch, on normalised descriptors, so that it
+    grows neither with the batch nor with the length of f. What was tried beside, and left out, is in the README.
+    """
+
+    def __init__(self, config: Config, num_identities: int):
+        super().__init__()
+        self.weights = {"code": 1.0, **weights_of(config, "quantization", "center")}
+        self.target = 1.0 if config.quantization_target is None else config.quantization_target
+        self.centers = nn.Parameter(torch.randn(num_identities, descriptor_size(config)))
+
+    def terms(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
+        return {
+            "code": F.cross_entropy(outputs.code_logits, labels),
+            "quantization": quantization_loss(outputs.relaxed, self.target),
+            "center": (1 - F.cosine_similarity(outputs.descriptor, self.centers[labels])).mean(),
+        }

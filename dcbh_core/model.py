@@ -94,21 +94,6 @@ class BlockHead(nn.Module):
         return f.unflatten(1, self.shape).softmax(2).amax(2) - 0.5
 
 
-class SignedHead(nn.Module):
-    """Signed blocks: the largest entry of a block's first half minus that of its second half, (n, bits). No weights.
-
-    Like the paper's blocks each bit is a contest within its own block, but a balanced one, and q can reach -1 and 1.
-    """
-
-    def __init__(self, bits: int, block_size: int):
-        super().__init__()
-        self.shape = (bits, 2, block_size // 2)
-
-    def forward(self, f: Tensor) -> Tensor:
-        largest = f.unflatten(1, self.shape).amax(3)
-        return largest[:, :, 0] - largest[:, :, 1]
-
-
 class MassHead(nn.Module):
     """Soft signed blocks, (n, bits): the logit of the mass that a block's softmax puts on its first half. No weights.
 
@@ -171,7 +156,6 @@ HEADS: dict[str, type[nn.Module]] = {
     "block": BlockHead,
     "fc": FCHead,
     "divide_encode": DivideEncodeHead,
-    "signed": SignedHead,
     "mass": MassHead,
     "direct": DirectHead,
 }
@@ -200,8 +184,6 @@ class DCBH(nn.Module):
             layers = [nn.Linear(self.backbone.num_features, size), nn.BatchNorm1d(size, eps=1e-3)]
             if config.head != "mass":  # which compares entries, and would be deaf to those below 0
                 layers.append(nn.ReLU())
-        if config.dropout:
-            layers.append(nn.Dropout(config.dropout))
         self.descriptor = nn.Sequential(*layers)
         self.head = HEADS[str(config.head)](config.bits, config.block_size or size)
         self.code_classifier = nn.Linear(config.bits, num_identities)
@@ -243,7 +225,7 @@ class DCBH(nn.Module):
 
     def encode(self, images: np.ndarray | Tensor) -> np.ndarray:
         """Codes: raw images (n, 3, 32, 32) uint8 to bool (n, bits). Any n; runs in batches, in evaluation mode."""
-        return self._in_batches(images, lambda batch: self._mirrored(self._code, batch) >= 0)
+        return self._in_batches(images, lambda batch: self.head(self.features(batch)) >= 0)
 
     def describe(self, images: np.ndarray | Tensor) -> np.ndarray:
         """Descriptors: raw images (n, 3, 32, 32) uint8 to float32 (n, bits * block_size).
@@ -251,14 +233,7 @@ class DCBH(nn.Module):
         With head ``direct`` they are the pooled features: there too, what the code is made of, and so the ceiling that
         tells what the code layer costs.
         """
-        return self._in_batches(images, lambda batch: self._mirrored(self.features, batch))
-
-    def _code(self, images: Tensor) -> Tensor:
-        return self.head(self.features(images))
-
-    def _mirrored(self, function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-        """``function`` of images, with ``mirror`` its mean over an image and its mirror image."""
-        return (function(images) + function(images.flip(3))) / 2 if self.config.mirror else function(images)
+        return self._in_batches(images, self.features)
 
     def _in_batches(self, images: np.ndarray | Tensor, function: Callable[[Tensor], Tensor]) -> np.ndarray:
         images = torch.as_tensor(images)

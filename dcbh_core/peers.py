@@ -1,5 +1,4 @@
-"""The methods that DCBH is compared with, on the same backbone and in the same training, and DCBH with candidate
-ingredients of a better one.
+"""The methods that DCBH is compared with, on the same backbone and in the same training.
 
 Each is one class: its formula and where it is from. n is the batch, C the number of people, z (n, bits) what the head
 gives, q = tanh(z). The shallow methods, which are not trained by gradients, are in ``shallow``.
@@ -15,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import Config
-from .losses import DCBHObjective, Objective, quantization_loss, weights_of
-from .model import Outputs, descriptor_size
+from .losses import DCBHObjective, Objective, SoftBlockObjective, quantization_loss, weights_of
+from .model import Outputs
 
 CANDIDATES = 4096  # words among which code centres are sought
 
@@ -128,46 +127,9 @@ class DCDHObjective(Objective):
         return torch.where(regressed + self.weights["quantization"] * z >= 0, 1.0, -1.0).to(z.dtype)
 
 
-class DCBH2Objective(Objective):
-    """DCBH with candidate ingredients, each switched off by its weight or constant; to be pruned to those that help.
-
-    CE_e(t l^q) + w_f CE_e(l^f)                      classifiers on code and descriptor; e: label smoothing, t: scale
-    + w_c mean_i (1 - cos(f_i, M_{y_i}))             centre loss: a mean, normalised descriptors, trained centres M
-    + w_s mean_{c != c'} max(0, cos(M_c, M_c'))^2    spread of these centres; it reaches f through w_c
-    + w_q mean | target - |q| |                      quantisation, with a target that the head reaches
-    + w_h central similarity to code centres         as in CSQ
-    + w_m supervised contrast of the codes           metric learning, for people to come
-    """
-
-    code_centers: Tensor
-
-    def __init__(self, config: Config, num_identities: int):
-        super().__init__()
-        assert config.scale is not None and config.label_smoothing is not None, "the config must be resolved"
-        names = ("feature", "center", "spread", "quantization", "central", "metric")
-        self.weights = {"code": 1.0, **weights_of(config, *names)}
-        self.target = 1.0 if config.quantization_target is None else config.quantization_target
-        self.scale, self.smoothing = config.scale, config.label_smoothing
-        self.centers = nn.Parameter(torch.randn(num_identities, descriptor_size(config)))
-        self.register_buffer("code_centers", code_centers(num_identities, config.bits, config.seed))
-
-    def terms(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
-        own = F.cosine_similarity(outputs.descriptor, self.centers[labels])
-        smoothing = self.smoothing
-        return {
-            "code": F.cross_entropy(self.scale * outputs.code_logits, labels, label_smoothing=smoothing),
-            "feature": F.cross_entropy(outputs.feature_logits, labels, label_smoothing=smoothing),
-            "center": (1 - own).mean(),
-            "spread": off_diagonal_mean(cosines(self.centers).clamp(min=0).square()),
-            "quantization": quantization_loss(outputs.relaxed, self.target),
-            "central": central_loss(outputs.continuous, labels, self.code_centers),
-            "metric": contrastive_loss(outputs.relaxed, labels),
-        }
-
-
 OBJECTIVES: dict[str, Callable[[Config, int], Objective]] = {
     "dcbh": DCBHObjective,
-    "dcbh2": DCBH2Objective,
+    "dcbh_soft": SoftBlockObjective,
     "softmax": SoftmaxObjective,
     "csq": CSQObjective,
     "orthohash": OrthoHashObjective,
@@ -184,22 +146,6 @@ def central_loss(continuous: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
 def log_cosh(x: Tensor) -> Tensor:
     """log cosh x without overflow: |x| + log(1 + e^(-2|x|)) - log 2."""
     return x.abs() + F.softplus(-2 * x.abs()) - np.log(2)
-
-
-def contrastive_loss(relaxed: Tensor, labels: Tensor, temperature: float = 0.1) -> Tensor:
-    """Supervised contrast of codes q (n, bits): - mean over the faces i whose person is in the batch again, of
-
-        mean_{p: y_p = y_i, p != i} log [ e^(cos(q_i, q_p) / T) / sum_{a != i} e^(cos(q_i, q_a) / T) ]
-
-    and 0 where nobody does. Source: Khosla et al., Supervised Contrastive Learning, NeurIPS 2020, equation 2.
-    """
-    itself = torch.eye(len(relaxed), dtype=torch.bool, device=relaxed.device)
-    similarity = (cosines(relaxed) / temperature).masked_fill(itself, -torch.inf)
-    positive = (labels[:, None] == labels) & ~itself
-    log_share = (similarity - similarity.logsumexp(1, keepdim=True)).masked_fill(itself, 0)
-    count = positive.sum(1)
-    per_face = (log_share * positive).sum(1) / count.clamp(min=1)
-    return -per_face.sum() / (count > 0).sum().clamp(min=1)
 
 
 def cosines(x: Tensor) -> Tensor:

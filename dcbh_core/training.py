@@ -121,8 +121,7 @@ class Training:
             )
 
     def _adam(self) -> torch.optim.Adam:
-        """Adam; weight decay on convolution and linear kernels only, as an L2 term, 1/2 weight_decay ||W||^2, or, if
-        ``decoupled``, beside the step (Loshchilov and Hutter, Decoupled Weight Decay Regularization, ICLR 2019)."""
+        """Adam; weight decay as an L2 term, 1/2 weight_decay ||W||^2, on convolution and linear kernels only."""
         kernels: list[Tensor] = [m.weight for m in self.model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
         decayed = {id(kernel) for kernel in kernels}
         others = [p for m in (self.model, self.objective) for p in m.parameters() if id(p) not in decayed]
@@ -130,16 +129,15 @@ class Training:
             {"params": kernels, "weight_decay": self.config.weight_decay},
             {"params": [p for p in others if p.requires_grad], "weight_decay": 0.0},
         ]
-        kind = torch.optim.AdamW if self.config.decoupled else torch.optim.Adam
         # The learning rate is a tensor, so that a recorded step reads what it is now, not what it was.
         learning_rate = torch.tensor(self.learning_rate, device=self.images.device)
-        return kind(groups, lr=learning_rate, fused=True, capturable=self.images.is_cuda)
+        return torch.optim.Adam(groups, lr=learning_rate, fused=True, capturable=self.images.is_cuda)
 
     def run_epoch(self) -> dict[str, float]:
         """One pass over the faces; returns and keeps its means."""
         self.model.train()
         generator = torch.Generator(self.images.device).manual_seed(self.config.seed * 2**20 + self.epoch)
-        torch.manual_seed(self.config.seed * 2**20 + self.epoch)  # of dropout, which takes no generator
+        torch.manual_seed(self.config.seed * 2**20 + self.epoch)  # for layers that take no generator
         batches = self._batches(generator)
         losses = torch.empty(len(batches), len(self.objective.weights) + 1, device=self.images.device)
         step = self.recorded if self.images.is_cuda else self._step
@@ -176,8 +174,6 @@ class Training:
             images, labels = images[order], labels[order]
         if self.config.augment:
             images = augmented(images, generator)
-        if self.config.erase:
-            images = erased(images, self.config.erase, generator)
         if self.published:
             return list(zip(images.split(self.batch_size), labels.split(self.batch_size), strict=True))
         # Batches of nearly equal size: a last batch of a few faces would make a poor batch norm.
@@ -300,25 +296,6 @@ def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
     which = torch.arange(n, device=device)
     # One gather does it all. It leaves the channels last, which is the memory order that the network wants.
     return images[which[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-
-
-def erased(images: Tensor, fraction: float, generator: torch.Generator) -> Tensor:
-    """Make a square of 8 to 16 pixels grey, anywhere, in about ``fraction`` of the images (n, 3, 32, 32) uint8.
-
-    Source: Zhong et al., Random Erasing Data Augmentation, AAAI 2020, with squares only.
-    """
-    n, _, height, width = images.shape
-    device = images.device
-    side = torch.randint(8, 17, (n, 1), generator=generator, device=device)
-    places = torch.rand((2, n, 1), generator=generator, device=device)
-    chosen = torch.rand((n, 1, 1), generator=generator, device=device) < fraction
-    inside = []
-    for place, size in zip(places, (height, width), strict=True):
-        first = (place * (size - side + 1)).long()
-        at = torch.arange(size, device=device)
-        inside.append((at >= first) & (at < first + side))
-    square = inside[0][:, :, None] & inside[1][:, None, :] & chosen
-    return images.masked_fill(square[:, None], 128)
 
 
 def _progress(training: Training) -> Any:
