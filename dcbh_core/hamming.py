@@ -10,7 +10,7 @@ import torch
 from .config import resolved_device
 
 BLOCK = 2**17  # gallery codes at a time: 1 MiB for each 64 bits of code
-QUERIES_ON_CUDA = 2**6  # at a time: their distances to a block take 64 MiB
+QUERIES_PER_PRODUCT = 2**6  # their distances to a block take 32 MiB
 
 
 def pack(codes: np.ndarray) -> np.ndarray:
@@ -45,7 +45,7 @@ def distance_histograms(
     query_labels, gallery_labels = np.asarray(query_labels), np.asarray(gallery_labels)
     histograms = np.zeros((2, len(query_codes), bits + 1), np.int64)
     if resolved_device(device) == "cuda":
-        _count_on_cuda(query_codes, query_labels, gallery_codes, gallery_labels, histograms)
+        _count_by_products(query_codes, query_labels, gallery_codes, gallery_labels, histograms, "cuda")
         return histograms[0], histograms[1]
     queries = pack(query_codes)
 
@@ -71,34 +71,35 @@ def distance_histograms(
     return histograms[0], histograms[1]
 
 
-def _count_on_cuda(
+def _count_by_products(
     query_codes: np.ndarray,
     query_labels: np.ndarray,
     gallery_codes: np.ndarray,
     gallery_labels: np.ndarray,
     histograms: np.ndarray,
+    device: str,
 ) -> None:
-    """Add the counts to ``histograms`` (2, queries, bits + 1)."""
+    """Add the counts to ``histograms`` (2, queries, bits + 1), by matrix products, which is how a GPU likes it."""
     bits = query_codes.shape[1]
     people, of_gallery = np.unique(gallery_labels, return_inverse=True)
     of_queries = np.where(np.isin(query_labels, people), np.searchsorted(people, query_labels), -1)
     for start in range(0, len(gallery_codes), BLOCK):
-        gallery = _signs(gallery_codes[start : start + BLOCK])
-        own = torch.from_numpy(of_gallery[start : start + BLOCK]).cuda()
-        for row in range(0, len(query_codes), QUERIES_ON_CUDA):
-            rows = slice(row, row + QUERIES_ON_CUDA)
+        gallery = _signs(gallery_codes[start : start + BLOCK], device)
+        own = torch.from_numpy(of_gallery[start : start + BLOCK]).to(device)
+        for row in range(0, len(query_codes), QUERIES_PER_PRODUCT):
+            rows = slice(row, row + QUERIES_PER_PRODUCT)
             # Each bit that differs turns one of the product's terms from 1 to -1.
-            distances = ((bits - _signs(query_codes[rows]) @ gallery.T) / 2).int()
-            bins = distances + (bits + 1) * torch.arange(len(distances), device="cuda", dtype=torch.int32)[:, None]
-            relevant = torch.from_numpy(of_queries[rows]).cuda()[:, None] == own
+            distances = ((bits - _signs(query_codes[rows], device) @ gallery.T) / 2).int()
+            bins = distances + (bits + 1) * torch.arange(len(distances), device=device, dtype=torch.int32)[:, None]
+            relevant = torch.from_numpy(of_queries[rows]).to(device)[:, None] == own
             for histogram, chosen in zip(histograms, (bins.flatten(), bins[relevant]), strict=True):
                 counts = torch.bincount(chosen, minlength=len(distances) * (bits + 1))
                 histogram[rows] += counts.view(-1, bits + 1).cpu().numpy()
 
 
-def _signs(codes: np.ndarray) -> torch.Tensor:
-    """Codes bool (n, bits) as -1 and 1 in float32 on CUDA, whose products are exact."""
-    return torch.from_numpy(codes).cuda().float() * 2 - 1
+def _signs(codes: np.ndarray, device: str) -> torch.Tensor:
+    """Codes bool (n, bits) as -1 and 1 in float32, whose products are exact."""
+    return torch.from_numpy(codes).to(device).float() * 2 - 1
 
 
 def search(query_codes: np.ndarray, gallery_codes: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

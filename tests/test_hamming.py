@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dcbh_core import hamming
 from dcbh_core.hamming import distance_histograms, search
 
 
@@ -36,6 +37,20 @@ def test_histograms_equal_a_slow_loop(data):
             relevant[i, distance] += label == query_labels[i]
     for fast, slow in zip(distance_histograms(*data), (everything, relevant), strict=True):
         np.testing.assert_array_equal(fast, slow)
+
+
+@given(retrieval())
+@settings(max_examples=50, deadline=None)
+def test_products_count_what_popcounts_count(data):
+    """The way that is taken on CUDA, here on the CPU."""
+    query_codes, query_labels, *_ = data
+    histograms = np.zeros((2, len(query_labels), query_codes.shape[1] + 1), np.int64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hamming, "BLOCK", 5)
+        patch.setattr(hamming, "QUERIES_PER_PRODUCT", 2)
+        hamming._count_by_products(*data, histograms, "cpu")
+    for products, popcounts in zip(histograms, distance_histograms(*data, device="cpu"), strict=True):
+        np.testing.assert_array_equal(products, popcounts)
 
 
 @given(retrieval(max_bits=70), st.data())
