@@ -1,6 +1,7 @@
 """Ablations, with a stub in place of the training notebook: its MAP is made up from bits and seed."""
 
 import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -19,13 +20,16 @@ import pytest
 import scipy.stats
 import yaml
 
-from ablations import identity, report, runner
+from ablations import attempt, identity, report, runner
 from ablations import suite as suites
 from ablations.__main__ import main
+from ablations.attempt import Task
+from ablations.execution import NotebookError
 from ablations.identity import identify, read_cell
 from ablations.report import collect, markdown, missing_cells, notes, record, recorded, summary, table
-from ablations.runner import NotebookError, plan, run
+from ablations.runner import plan, run
 from ablations.suite import load_suite, parse_yaml
+from ablations.workers import attempt_on_cluster
 from dcbh_core import Config
 
 FIELDS = [field.name for field in dataclasses.fields(Config)]
@@ -92,16 +96,16 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
     """Runs the stub in this process instead of papermill; returns the list of the parameters of all executions."""
     executed = []
 
-    def execute(source, output, parameters, log, threads=1, cwd=None):
+    def execute(source, output, parameters, *rest):
         executed.append(parameters)
         output.write_text("{}")
-        log.write_text("some warning\n")
         try:
             exec(STUB, dict(parameters))
         except ZeroDivisionError as error:
-            raise NotebookError(f"ZeroDivisionError: {error}") from None
+            message = f"ZeroDivisionError: {error}"
+            raise NotebookError(message, f"Traceback\n{message}") from None
 
-    monkeypatch.setattr(runner, "execute", execute)
+    monkeypatch.setattr(attempt, "execute", execute)
     return executed
 
 
@@ -337,9 +341,9 @@ def test_run_makes_complete_cells_and_nothing_else(small: str, fast: list, tmp_p
     failed = run_small(small, out)
     names = {planned.identity.name for planned in plan(load_suite(small), out)}
     assert failed == 0
-    assert {path.name for path in (out / "cells").iterdir()} == names | {".partial"}
-    assert list((out / "cells" / ".partial").iterdir()) == []
-    assert [path.name for path in out.iterdir()] == ["cells"]
+    assert {path.name for path in (out / "cells").iterdir()} == names
+    assert {path.suffix for path in (out / ".work").iterdir()} == {".lock", ".json"}
+    assert sorted(path.name for path in out.iterdir()) == [".work", "cells"]
 
 
 def test_a_cell_directory_holds_what_the_notebook_and_the_runner_wrote(small: str, fast: list, tmp_path: Path) -> None:
@@ -353,7 +357,7 @@ def test_the_notebook_is_given_the_whole_resolved_config(small: str, fast: list,
     parameters = next(p for p in fast if p["center_weight"] != 0)
     run_dir = Path(parameters.pop("run_dir"))
     assert parameters == load_suite(small).cells()[0].config.resolved().to_dict()
-    assert run_dir.parent == tmp_path / "cells" / ".partial"
+    assert run_dir.parent == tmp_path / ".work"
 
 
 def test_the_notebook_is_given_an_absolute_root(small: str, fast: list, tmp_path: Path) -> None:
@@ -373,12 +377,14 @@ def test_complete_cells_are_not_run_again(small: str, fast: list, tmp_path: Path
     ]
 
 
-@pytest.mark.parametrize("damage", ["truncated", "foreign", "no cell.json", "no metrics"])
+@pytest.mark.parametrize("damage", ["truncated", "corrupted", "foreign", "no cell.json", "no metrics"])
 def test_a_damaged_cell_is_run_again(small: str, fast: list, tmp_path: Path, damage: str) -> None:
     run_small(small, tmp_path)
     first, second = (tmp_path / "cells" / p.identity.name for p in plan(load_suite(small), tmp_path)[:2])
     if damage == "truncated":
         (first / "result.json").write_text((first / "result.json").read_text()[:100])
+    elif damage == "corrupted":
+        (first / "result.json").write_text((first / "result.json").read_text().replace('"map": 0.5', '"map": 0.9'))
     elif damage == "foreign":
         (first / "result.json").write_bytes((second / "result.json").read_bytes())
     elif damage == "no cell.json":
@@ -415,7 +421,7 @@ def test_a_failed_cell_does_not_stop_the_others(small: str, fast: list, tmp_path
     assert summary_line in capsys.readouterr().err
     assert (failed / "notebook.ipynb").exists()
     assert (failed / "error.txt").read_text().splitlines()[-1] == "ZeroDivisionError: seed seven is unlucky"
-    assert (tmp_path / "cells" / ".partial" / name).is_dir()
+    assert {path.suffix for path in (tmp_path / ".work").iterdir()} == {".lock", ".json"}
 
 
 def test_a_failure_is_forgotten_once_the_cell_is_complete(small: str, fast: list, tmp_path: Path) -> None:
@@ -429,9 +435,9 @@ def test_a_failure_is_forgotten_once_the_cell_is_complete(small: str, fast: list
 def test_a_notebook_that_ran_another_config_is_a_failure(
     small: str, fast: list, tmp_path: Path, monkeypatch, capsys
 ) -> None:
-    honest = runner.execute
+    honest = attempt.execute
     monkeypatch.setattr(
-        runner, "execute", lambda s, o, parameters, *rest: honest(s, o, {**parameters, "bits": 48}, *rest)
+        attempt, "execute", lambda s, o, parameters, *rest: honest(s, o, {**parameters, "bits": 48}, *rest)
     )
     assert run_small(small, tmp_path, bits=12, seed=0) == 2
     assert "it ran another config: bits is 48, not 12" in capsys.readouterr().err
@@ -440,13 +446,13 @@ def test_a_notebook_that_ran_another_config_is_a_failure(
 def test_a_cell_whose_code_changed_while_it_ran_is_a_failure(
     small: str, fast: list, tmp_path: Path, monkeypatch, capsys
 ) -> None:
-    honest = runner.execute
+    honest = attempt.execute
 
     def execute(*arguments) -> None:
         honest(*arguments)
         (identity.CORE / "losses.py").write_text("a = 2")
 
-    monkeypatch.setattr(runner, "execute", execute)
+    monkeypatch.setattr(attempt, "execute", execute)
     assert run(load_suite(small).with_settings({"bits": 12, "seed": 0}), tmp_path, jobs=1) == 2
     assert len(fast) == 1
     assert "FAILED, the code was changed while the suite ran; start it again" in capsys.readouterr().err
@@ -455,10 +461,11 @@ def test_a_cell_whose_code_changed_while_it_ran_is_a_failure(
 def test_a_notebook_that_leaves_no_result_is_a_failure(small: str, fast: list, tmp_path: Path, monkeypatch) -> None:
     """Even if an earlier start had left one."""
     name = plan(load_suite(small), tmp_path)[0].identity.name
-    stale = tmp_path / "cells" / ".partial" / name
+    stale = tmp_path / ".work" / f"{name}.earlier"
     stale.mkdir(parents=True)
     (stale / "result.json").write_text("{}")
-    monkeypatch.setattr(runner, "execute", lambda *arguments: None)
+    (stale / "checkpoint.pt").write_text("a state")
+    monkeypatch.setattr(attempt, "execute", lambda *arguments: None)
     run_small(small, tmp_path, bits=12, seed=0)
     assert "result.json" in (tmp_path / "failed" / name / "error.txt").read_text()
 
@@ -490,8 +497,9 @@ def test_progress_tells_label_and_map(small: str, fast: list, tmp_path: Path, ca
 
 
 def test_tasks_can_be_sent_to_another_process(small: str, tmp_path: Path) -> None:
-    task = runner._task(plan(load_suite(small), tmp_path)[0], tmp_path, threads=1)
-    assert pickle.loads(pickle.dumps((runner.run_cell, task))) == (runner.run_cell, task)
+    first = plan(load_suite(small), tmp_path)[0]
+    task = Task(first.identity, first.config.to_dict(), work=None, threads=1, timeout=None)
+    assert pickle.loads(pickle.dumps((attempt_on_cluster, task))) == (attempt_on_cluster, task)
 
 
 def test_papermill_runs_cells_and_keeps_what_failed(small: str, tmp_path: Path) -> None:
@@ -522,15 +530,17 @@ def test_an_interrupt_ends_all_children_and_says_how_to_go_on(small: str, tmp_pa
     # A job in the background inherits an ignored SIGINT; the process under test is to hear it wherever the tests run.
     script = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n" + script
     process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
-    partial = tmp_path / "runs" / "cells" / ".partial"
+    partial = tmp_path / "runs" / ".work"
     pids = wait_for(lambda: list(partial.glob("*/pid")) if len(list(partial.glob("*/pid"))) == 2 else [])
     time.sleep(0.2)  # until written
+    pids = [int(path.read_text()) for path in pids]
     process.send_signal(signal.SIGINT)
     _, messages = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert messages.splitlines()[-1] == "interrupted; the same command goes on where this one stopped"
+    command = f"python -m ablations run {small} --set seed=8 --out {tmp_path / 'runs'} --jobs 2"
+    assert messages.splitlines()[-1] == f"interrupted; go on with: {command}"
     assert not (tmp_path / "runs" / "failed").exists()
-    assert wait_for(lambda: not any(alive(int(path.read_text())) for path in pids))
+    assert wait_for(lambda: not any(alive(pid) for pid in pids))
 
 
 def wait_for(condition, seconds: float = 60):
@@ -693,8 +703,11 @@ def test_missing_cells_are_named(small: str, fast: list, tmp_path: Path) -> None
 
 
 def edit(path: Path, key: str, value: object) -> None:
-    content = json.loads(path.read_text())
-    path.write_text(json.dumps({**content, key: value}))
+    """Change a result.json, and its digest in cell.json, as if the run had left it so."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    about = path.with_name("cell.json")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    about.write_text(json.dumps({**json.loads(about.read_text()), "result_sha256": digest}))
 
 
 def test_cells_of_different_dtype_are_not_mixed(small: str, fast: list, tmp_path: Path) -> None:
