@@ -145,6 +145,8 @@ def _main(source: str, output: str, parameters: str) -> None:
         sys.exit(str(error))
     except DeadKernelError:
         sys.exit("Kernel died: it was killed, or memory ran out")
+    except RuntimeError as error:  # nbclient's, of a kernel that dies before it is ready
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import pytest
 import scipy.stats
 import yaml
 
-from ablations import attempt, identity, report, runner
+from ablations import attempt, identity, report
 from ablations import suite as suites
 from ablations.__main__ import main
 from ablations.attempt import Task
