@@ -136,6 +136,7 @@ class _Batch:
         self.failures: dict[str, str] = {}
         self.all, self.to_do = len(planned), len(self.waiting)
         self.done, self.seconds = 0, 0.0
+        self.count = workers.count()
 
     def run(self) -> None:
         _say(f"{self.name}: {self.all} cells, {self.all - self.to_do} complete, {self.to_do} to do")
@@ -157,7 +158,10 @@ class _Batch:
 
     def _start(self) -> None:
         """Hand out waiting cells while there are workers, but for those that another runner has in hand."""
-        places = self.workers.count() - len(self.running)
+        count = self.workers.count()
+        if not count and self.count:
+            _say("no worker is left; waiting for one to join the cluster")
+        self.count, places = count, count - len(self.running)
         for _ in range(len(self.waiting)):
             if places <= 0:
                 return
@@ -210,7 +214,7 @@ class _Batch:
         remaining = len(self.waiting) + len(self.running)
         if not self.done or not self.seconds or not remaining:
             return ""
-        return f", about {duration(self.seconds / self.done * remaining / max(1, self.workers.count()))} left"
+        return f", about {duration(self.seconds / self.done * remaining / max(1, self.count))} left"
 
 
 def status(out: Path) -> str:

@@ -96,13 +96,13 @@ def cluster_workers(address: str, work: str | None) -> Iterator[Workers]:
     def resolve(config: Config) -> Config:
         asked = (config.device, config.dtype)
         if asked not in resolved:
-            resolved[asked] = _agreed(client.run(_hardware, *asked), "device and dtype")
+            resolved[asked] = agreed(client.run(_hardware, *asked), "device and dtype")
         device, dtype = resolved[asked]
         return dataclasses.replace(config, device=device, dtype=dtype).resolved()
 
     try:
         client.wait_for_workers(1)
-        if _agreed(client.run(code_hash), "code") != code_hash():
+        if agreed(client.run(code_hash), "code") != code_hash():
             raise ValueError(f"the workers of {address} have other code than this machine; install the same checkout")
         yield Workers(executor, attempt_on_cluster, lambda: len(client.nthreads()), resolve, work)
     finally:
@@ -150,7 +150,7 @@ def _hardware(device: str, dtype: str) -> tuple[str, str]:
     return config.device, config.dtype
 
 
-def _agreed(answers: dict[str, T], what: str) -> T:
+def agreed(answers: dict[str, T], what: str) -> T:
     """The answer that all workers gave."""
     values = list(answers.values())
     for address, value in answers.items():

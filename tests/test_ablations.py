@@ -7,20 +7,26 @@ import math
 import os
 import pickle
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import dask
 import nbformat
 import pandas as pd
 import psutil
 import pytest
 import scipy.stats
 import yaml
+from distributed import LocalCluster
+from filelock import FileLock
 
-from ablations import attempt, identity, report
+from ablations import attempt, identity, report, workers
 from ablations import suite as suites
 from ablations.__main__ import main
 from ablations.attempt import Task
@@ -496,6 +502,141 @@ def test_progress_tells_label_and_map(small: str, fast: list, tmp_path: Path, ca
     assert lines[4].startswith("[4/4] no_center 12 bits seed 1: MAP 0.470, ")
 
 
+def test_a_failed_cell_is_tried_again(small: str, fast: list, tmp_path: Path, monkeypatch, capsys) -> None:
+    honest, tries = attempt.execute, []
+
+    def execute(source, output, parameters, *rest) -> None:
+        tries.append(parameters["seed"])
+        if parameters["seed"] == 1 and tries.count(1) < 3:
+            raise NotebookError("not yet")
+        honest(source, output, parameters, *rest)
+
+    monkeypatch.setattr(attempt, "execute", execute)
+    suite = load_suite(small).with_settings({"bits": 12, "seed": [0, 1, 7]})
+    assert run(suite, tmp_path, jobs=1, only=["full"], retries=2) == 1
+    assert {seed: tries.count(seed) for seed in (0, 1, 7)} == {0: 1, 1: 3, 7: 3}
+    assert [planned.complete for planned in plan(suite, tmp_path, ["full"])] == [True, True, False]
+    assert "full 12 bits seed 1: not yet; it will be tried again (2 of 2)" in capsys.readouterr().err
+
+
+def test_a_checkpoint_outlives_a_failed_try_and_goes_to_the_next(
+    small: str, fast: list, tmp_path: Path, monkeypatch
+) -> None:
+    honest, found = attempt.execute, []
+
+    def execute(source, output, parameters, *rest) -> None:
+        checkpoint = Path(parameters["run_dir"]) / "checkpoint.pt"
+        found.append(checkpoint.read_text() if checkpoint.exists() else None)
+        if len(found) == 1:
+            checkpoint.write_text("half way")
+            raise NotebookError("out of luck")
+        checkpoint.unlink()
+        honest(source, output, parameters, *rest)
+
+    monkeypatch.setattr(attempt, "execute", execute)
+    suite = load_suite(small).with_settings({"bits": 12, "seed": 0})
+    assert run(suite, tmp_path, jobs=1, only=["full"]) == 1
+    assert run(suite, tmp_path, jobs=1, only=["full"]) == 0
+    assert found == [None, "half way"]
+
+
+def test_an_orphan_cannot_write_where_its_successor_works(tmp_path: Path) -> None:
+    before = attempt.take_over(tmp_path, "cell")
+    (before / "checkpoint.pt").write_text("half way")
+    other = attempt.take_over(tmp_path, "cell-2")
+    after = attempt.take_over(tmp_path, "cell")
+    assert (after / "checkpoint.pt").read_text() == "half way"
+    with pytest.raises(FileNotFoundError):
+        (before / "checkpoint.pt.partial").write_text("from an orphan")
+    assert set(tmp_path.iterdir()) == {after, other}
+
+
+def test_a_cell_that_another_runner_holds_is_left_to_it(small: str, fast: list, tmp_path: Path, capsys) -> None:
+    suite = load_suite(small).with_settings({"bits": 12, "seed": [0, 1]})
+    held = plan(suite, tmp_path)[0]
+    (tmp_path / ".work").mkdir()
+    lock = FileLock(tmp_path / ".work" / f"{held.identity.name}.lock")
+    with ThreadPoolExecutor(1) as executor, lock:
+        other = executor.submit(run, suite, tmp_path, jobs=1)
+        assert wait_for(lambda: len(list(tmp_path.glob("cells/*"))) == 3)
+        assert not other.done()
+        run(suite.with_settings({"seed": 0}), tmp_path / "elsewhere", jobs=1, only=["full"])
+        shutil.copytree(tmp_path / "elsewhere" / "cells", tmp_path / "cells", dirs_exist_ok=True)
+    assert other.result() == 0
+    assert (held.config.seed, held.config.center_weight) not in {(p["seed"], p["center_weight"]) for p in fast[:3]}
+    assert "full 12 bits seed 0: run by another runner" in capsys.readouterr().err
+
+
+def test_several_gpus_get_one_cell_each(small: str, fast: list, tmp_path: Path, monkeypatch) -> None:
+    honest, used, most = attempt.execute, [], []
+
+    def execute(source, output, parameters, threads, timeout, cancelled, environment) -> None:
+        used.append(environment["CUDA_VISIBLE_DEVICES"])
+        most.append(len(set(used)) == len(used))
+        time.sleep(0.2)
+        honest(source, output, parameters)
+        used.remove(environment["CUDA_VISIBLE_DEVICES"])
+
+    monkeypatch.setattr(attempt, "execute", execute)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    assert run(load_suite(small), tmp_path) == 0
+    assert most == [True] * 12
+
+
+def test_status_tells_what_is_done_running_failed_and_waiting(small: str, fast: list, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "runs"
+    suite = load_suite(small).with_settings({"bits": 12, "seed": [0, 7, 1, 2]})
+    run(suite, out, jobs=1, only=["full"], command="python -m ablations run small")
+    names = [planned.identity.name for planned in plan(suite, out, ["full"])]
+    shutil.rmtree(out / "cells" / names[2])
+    shutil.rmtree(out / "cells" / names[3])
+    with FileLock(out / ".work" / f"{names[2]}.lock"):
+        assert main(["status", str(out)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"small: 1 of 4 cells complete, 1 failed, 1 running, 1 waiting, about \d+ s left", lines[0])
+    assert lines[1].startswith("  running: full 12 bits seed 1 (")
+    failed = f"ZeroDivisionError: seed seven is unlucky (see {out / 'failed' / names[1]})"
+    assert lines[2] == f"  failed: full 12 bits seed 7: {failed}"
+    assert main(["status", str(out)]) == 0
+    assert "  nothing runs; go on with: python -m ablations run small" in capsys.readouterr().out.splitlines()
+
+
+def test_status_of_a_directory_in_which_nothing_ran(tmp_path: Path, capsys) -> None:
+    assert main(["status", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"error: no suite was ever run in {tmp_path}\n"
+
+
+def test_a_cluster_makes_the_same_cells(small: str, fast: list, tmp_path: Path) -> None:
+    suite = load_suite(small).with_settings({"bits": 12, "seed": [0, 1, 7]})
+    failed = run(suite, tmp_path / "here", jobs=1)
+    local = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with LocalCluster(**local, local_directory=str(tmp_path / "scratch")) as cluster:
+        assert run(suite, tmp_path / "there", scheduler=cluster.scheduler_address) == failed == 2
+    columns = ["variant", "seed", "bits", "map", "device", "dtype", "code", "identity"]
+    here, there = (collect(suite, tmp_path / place)[columns] for place in ("here", "there"))
+    pd.testing.assert_frame_equal(here, there)
+    assert {p["run_dir"].startswith(str(tmp_path / "scratch")) for p in fast[6:]} == {True}
+    errors = [path.read_text() for path in (tmp_path / "there" / "failed").glob("*/error.txt")]
+    assert [error.splitlines()[-1] for error in errors] == ["ZeroDivisionError: seed seven is unlucky"] * 2
+
+
+@pytest.mark.parametrize(
+    ("answers", "agreed"), [({"a": 1, "b": 1}, True), ({"a": 1, "b": 2}, False)], ids=["alike", "different"]
+)
+def test_workers_must_be_alike(answers: dict, agreed: bool) -> None:
+    if agreed:
+        assert workers.agreed(answers, "code") == 1
+    else:
+        with pytest.raises(ValueError, match="the workers differ in their code: a has 1, b has 2"):
+            workers.agreed(answers, "code")
+
+
+def test_a_scheduler_that_is_not_there_is_named(small: str, tmp_path: Path, capsys, monkeypatch) -> None:
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+        assert main(["run", small, "--out", str(tmp_path), "--scheduler", "tcp://127.0.0.1:9"]) == 2
+    assert capsys.readouterr().err.startswith("error: there is no dask scheduler at 'tcp://127.0.0.1:9': ")
+
+
 def test_tasks_can_be_sent_to_another_process(small: str, tmp_path: Path) -> None:
     first = plan(load_suite(small), tmp_path)[0]
     task = Task(first.identity, first.config.to_dict(), work=None, threads=1, timeout=None)
@@ -756,6 +897,26 @@ def test_cells_of_the_present_code_are_preferred(small: str, fast: list, tmp_pat
     assert notes(load_suite(small), collect(load_suite(small), tmp_path)) == []
 
 
+def test_two_reports_at_a_time_do_not_mix(small: str, fast: list, tmp_path: Path, monkeypatch) -> None:
+    run_small(small, tmp_path)
+    nbformat.write(nbformat.v4.new_notebook(), identity.NOTEBOOKS / identity.REPORT_NOTEBOOK)
+    both = threading.Barrier(2)
+
+    def execute(source, output, parameters) -> None:
+        cell = nbformat.v4.new_markdown_cell(f"bits {parameters['settings']['bits']}")
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), output)
+        both.wait(30)
+
+    monkeypatch.setattr(report, "execute", execute)
+    with ThreadPoolExecutor(2) as executor:
+        list(executor.map(lambda bits: report.build_report(small, tmp_path, {"bits": bits}), (12, 48)))
+    directory = tmp_path / "reports" / "small"
+    bits = {int(value) for value in pd.read_csv(directory / "cells.csv")["bits"]}
+    assert len(bits) == 1
+    assert f"bits {bits.pop()}" in (directory / "report.html").read_text()
+    assert sorted(path.name for path in directory.parent.iterdir()) == [".small.lock", "small"]
+
+
 def test_recorded_figures_come_back(small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "RESULTS", tmp_path)
     suite = load_suite(small)
@@ -872,6 +1033,13 @@ def test_mistakes_are_one_sentence_and_status_2(small: str, capsys, arguments: l
     assert error.startswith("error: ")
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(("option", "value"), [("--timeout", "0"), ("--timeout", "an hour"), ("--retries", "-1")])
+def test_limits_must_be_numbers(option: str, value: str, capsys) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", "orl_quick", f"{option}={value}"])
+    assert "must be a" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("jobs", ["0", "two"])
