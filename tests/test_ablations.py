@@ -37,6 +37,8 @@ from ablations.runner import plan, run
 from ablations.suite import load_suite, parse_yaml
 from ablations.workers import attempt_on_cluster
 from dcbh_core import Config
+from dcbh_core.training import Training
+from tests.conftest import synthetic_faces
 
 FIELDS = [field.name for field in dataclasses.fields(Config)]
 STUB = f"""
@@ -538,6 +540,29 @@ def test_a_checkpoint_outlives_a_failed_try_and_goes_to_the_next(
     assert run(suite, tmp_path, jobs=1, only=["full"]) == 1
     assert run(suite, tmp_path, jobs=1, only=["full"]) == 0
     assert found == [None, "half way"]
+
+
+def test_a_damaged_checkpoint_costs_one_try(small: str, fast: list, tmp_path: Path, monkeypatch) -> None:
+    honest, found = attempt.execute, []
+
+    def execute(source, output, parameters, *rest) -> None:
+        checkpoint = Path(parameters["run_dir"]) / "checkpoint.pt"
+        found.append(checkpoint.exists())
+        if checkpoint.exists():
+            training = Training(Config(width=0.05, device="cpu").resolved(), synthetic_faces(2, 4))
+            try:
+                training.load(checkpoint)
+            except ValueError as error:
+                raise NotebookError(f"ValueError: {error}") from None
+        honest(source, output, parameters, *rest)
+
+    monkeypatch.setattr(attempt, "execute", execute)
+    suite = load_suite(small).with_settings({"bits": 12, "seed": 0})
+    damaged = tmp_path / ".work" / f"{plan(suite, tmp_path)[0].identity.name}.earlier"
+    damaged.mkdir(parents=True)
+    (damaged / "checkpoint.pt").write_bytes(b"half a sta")
+    assert run(suite, tmp_path, jobs=1, only=["full"], retries=1) == 0
+    assert found == [True, False]
 
 
 def test_an_orphan_cannot_write_where_its_successor_works(tmp_path: Path) -> None:

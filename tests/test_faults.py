@@ -24,7 +24,6 @@ import pytest
 
 from ablations import identity
 from ablations.report import collect, summary, table
-from ablations.runner import plan
 from ablations.suite import load_suite
 
 pytestmark = pytest.mark.faults
@@ -33,7 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SUITE = """
 title: Twelve small cells
 about: Is the table the same, whatever is killed?
-base: {dataset: orl, width: 0.05, epochs: 8, device: cpu, dtype: float32}
+base: {dataset: orl, width: 0.05, epochs: 5, device: cpu, dtype: float32}
 variants:
   full: {}
   no_center: {center_weight: 0}
@@ -45,15 +44,14 @@ grid:
 KILLS = [  # victim, and its moment: at random, or just after a checkpoint
     ("runner", "random"),
     ("kernel", "random"),
-    ("runner", "checkpoint"),
-    ("papermill", "random"),
     ("kernel", "checkpoint"),
-    ("runner", "random"),
+    ("papermill", "random"),
+    ("runner", "checkpoint"),
     ("kernel", "checkpoint"),
     ("papermill", "checkpoint"),
-    ("runner", "checkpoint"),
     ("kernel", "random"),
     ("runner", "random"),
+    ("kernel", "checkpoint"),
     ("papermill", "checkpoint"),
     ("runner", "checkpoint"),
     ("kernel", "random"),
@@ -210,7 +208,7 @@ class Killer:
             assert isinstance(new, set) and new, self.kit.said()
             directory = next(iter(new))[0].parent.name
         else:
-            time.sleep(self.random.uniform(0, 4))
+            time.sleep(self.random.uniform(0, 3))
             directory = ""
         process = self._find(victim, directory)
         try:
@@ -270,12 +268,12 @@ def test_a_suite_survives_kill_9_of_everything_that_runs_it(kit: Kit, undisturbe
     )
     for victim, moment in CLUSTER_KILLS:
         on_cluster.kill(victim, moment)
-    # 1: cells that were killed more often than they are tried again
-    assert on_cluster.runner.wait(300) in (0, 1), kit.said()
-    assert kit.start(*arguments, "--scheduler", address).wait(300) == 0, kit.said()
+    if on_cluster.runner.wait(300) == 1:  # cells that were killed more often than they are tried again
+        on_cluster.runner = kit.start(*arguments, "--scheduler", address)
+    assert on_cluster.runner.wait(300) == 0, kit.said()
+    assert wait_for(lambda: not kit.processes("ipykernel_launcher", "ablations.execution"), 10), kit.said()
     for process in kit.processes():
-        process.terminate()
-    assert wait_for(lambda: not kit.processes(), 30), kit.processes()
+        process.kill()
 
     kills = on_this_machine.kills + on_cluster.kills
     before_rename = on_this_machine.before_rename + on_cluster.before_rename
@@ -318,7 +316,8 @@ def test_damaged_results_are_not_counted_and_are_made_anew(kit: Kit, undisturbed
 
 
 def test_two_runners_at_once_run_each_cell_once(kit: Kit, undisturbed: Path, tmp_path: Path) -> None:
-    arguments = ["run", kit.suite, "--out", str(tmp_path), "--set", "bits=8", "--set", "seed=0", "--jobs", "1"]
+    arguments = ["run", kit.suite, "--out", str(tmp_path), "--set", "bits=8", "--set", "seed=0"]
+    arguments += ["--only", "full", "fc", "--jobs", "1"]
     command = [sys.executable, "-m", "ablations", *arguments]
     both = [
         subprocess.Popen(command, cwd=kit.path, env=kit.environment, stderr=subprocess.PIPE, text=True)
@@ -326,23 +325,13 @@ def test_two_runners_at_once_run_each_cell_once(kit: Kit, undisturbed: Path, tmp
     ]
     messages = [process.communicate(timeout=300)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], messages
-    assert sum(text.count(": MAP ") for text in messages) == 3
+    assert sum(text.count(": MAP ") for text in messages) == 2
     assert sum(text.count(": run by another runner") for text in messages) > 0
     frame = kit.frame(undisturbed)
-    expected = frame[(frame["bits"] == 8) & (frame["seed"] == 0)].reset_index(drop=True)
+    expected = frame[(frame["bits"] == 8) & (frame["seed"] == 0) & (frame["variant"] != "no_center")].reset_index(
+        drop=True
+    )
     pd.testing.assert_frame_equal(kit.frame(tmp_path), expected, check_exact=True)
-
-
-def test_a_damaged_checkpoint_costs_one_try(kit: Kit, tmp_path: Path) -> None:
-    suite = load_suite(kit.suite).with_settings({"bits": 8, "seed": 0})
-    name = plan(suite, tmp_path, ["full"])[0].identity.name
-    earlier = tmp_path / ".work" / f"{name}.earlier"
-    earlier.mkdir(parents=True)
-    (earlier / "checkpoint.pt").write_bytes(b"half a sta")
-    where = ["--out", str(tmp_path), "--set", "bits=8", "--set", "seed=0", "--only", "full"]
-    result = kit.run("run", kit.suite, *where, "--retries", "1")
-    assert result.returncode == 0, result.stderr
-    assert result.stderr.count("cannot be read; delete it to start again") == 1
 
 
 def test_a_directory_that_cannot_be_written_to_is_one_sentence(kit: Kit) -> None:
@@ -416,8 +405,9 @@ def test_memory_that_runs_out_and_a_timeout_are_recorded_and_the_others_go_on(ki
     [failed] = (tmp_path / "failed").iterdir()
     assert "KeyboardInterrupt" in (failed / "notebook.ipynb").read_text()
     assert "KeyboardInterrupt" in (failed / "error.txt").read_text()
+    before = checkpoints(tmp_path)
     runner = kit.start("run", kit.suite, *arguments)
-    assert wait_for(lambda: checkpoints(tmp_path), 60)
+    assert wait_for(lambda: checkpoints(tmp_path).items() - before.items(), 60)
     [kernel] = kit.processes("ipykernel_launcher")
     kernel.kill()  # as Linux does where memory runs out
     assert runner.wait(300) == 1
