@@ -47,6 +47,10 @@ def _run(options: argparse.Namespace) -> int:
             state = "complete" if planned.complete else "to do"
             print(f"{planned.cell.label}: {state} ({planned.identity.name})")
         return 0
+    if options.work and not options.scheduler:
+        raise ValueError("--work is for a cluster; give --scheduler too, or leave it out")
+    if options.jobs and options.scheduler:
+        raise ValueError("--jobs is for this machine; on a cluster each worker runs one cell at a time")
     failed = run(
         suite,
         options.out,

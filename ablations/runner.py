@@ -184,7 +184,9 @@ class _Batch:
         name = cell.identity.name
         try:
             outcome = future.result()
-        except (Exception, CancelledError) as error:  # whatever befell a worker, the other cells go on
+        except CancelledError:  # dask's word for a future that its scheduler does not know any more
+            raise OSError("the dask scheduler was lost; start it and the same command again") from None
+        except Exception as error:  # whatever befell a worker, the other cells go on
             outcome = Outcome({}, 0.0, f"{type(error).__name__}: {error}")
         try:
             with _writing(self.out):

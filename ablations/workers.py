@@ -100,11 +100,19 @@ def cluster_workers(address: str, work: str | None) -> Iterator[Workers]:
         device, dtype = resolved[asked]
         return dataclasses.replace(config, device=device, dtype=dtype).resolved()
 
+    def count() -> int:
+        try:
+            return len(client.nthreads())
+        except (OSError, RuntimeError) as error:
+            raise OSError(
+                f"the dask scheduler at {address} was lost: {error}; start it and the same command again"
+            ) from None
+
     try:
         client.wait_for_workers(1)
         if agreed(client.run(code_hash), "code") != code_hash():
             raise ValueError(f"the workers of {address} have other code than this machine; install the same checkout")
-        yield Workers(executor, attempt_on_cluster, lambda: len(client.nthreads()), resolve, work)
+        yield Workers(executor, attempt_on_cluster, count, resolve, work)
     finally:
         with contextlib.suppress(Exception):  # the scheduler may be what was lost
             executor.shutdown(wait=False)

@@ -891,6 +891,16 @@ def test_a_suite_about_dtypes_may_mix_them(small: str, fast: list, tmp_path: Pat
     assert collect(load_suite(path), tmp_path)["dtype"].nunique() == 2
 
 
+def test_machines_of_different_kinds_are_noted(small: str, fast: list, tmp_path: Path) -> None:
+    run_small(small, tmp_path)
+    path = tmp_path / "cells" / plan(load_suite(small), tmp_path)[1].identity.name / "result.json"
+    edit(path, "environment", {"device": "cpu", "dtype": "float32", "machine": "another CPU", "torch": "2.13"})
+    suite = load_suite(small)
+    assert notes(suite, collect(suite, tmp_path)) == [
+        "These cells were run on machines of different kinds: a CPU, another CPU."
+    ]
+
+
 def change_code() -> None:
     path = identity.notebook(identity.TRAINING_NOTEBOOK)
     write_notebook(path, "run_dir = None", "changed = True", STUB)
@@ -1043,6 +1053,8 @@ def test_run_command_with_a_failed_cell_exits_with_1(small: str, fast: list, tmp
     [
         (["run", "orl_quik"], "unknown suite 'orl_quik'; did you mean 'orl_quick'"),
         (["run", "orl_quick", "--only", "fulll"], "unknown variant 'fulll'; did you mean 'full'"),
+        (["run", "orl_quick", "--work", "shared"], "--work is for a cluster; give --scheduler too"),
+        (["run", "orl_quick", "--scheduler", "tcp://a:1", "--jobs", "2"], "--jobs is for this machine"),
         (["run", "orl_quick", "--set", "bits"], "--set takes FIELD=VALUE, not 'bits'"),
         (["run", "orl_quick", "--set", "bits=[1"], "this is no YAML"),
         (["run", "orl_quick", "--set", "learning_rate=1e-4"], "an exponent needs a point and a sign"),
