@@ -89,7 +89,7 @@ def take_over(work: Path, name: str) -> Path:
     What an earlier try may still be writing, if its process was orphaned, leads into directories that are gone.
     """
     directory = work / f"{name}.{secrets.token_hex(4)}"
-    earlier = [path for path in work.glob(f"{name}.*") if path.is_dir()]
+    earlier = tries(work, name)
     directory.mkdir(parents=True)
     checkpoints = [path / CHECKPOINT for path in earlier if (path / CHECKPOINT).exists()]
     if checkpoints:
@@ -98,6 +98,11 @@ def take_over(work: Path, name: str) -> Path:
     for path in earlier:
         shutil.rmtree(path, ignore_errors=True)
     return directory
+
+
+def tries(work: Path, name: str) -> list[Path]:
+    """The directories of tries at the cell ``name``."""
+    return [path for path in work.glob(f"{name}.*") if path.is_dir()]
 
 
 def check_code(identity: Identity) -> None:

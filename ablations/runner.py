@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from dcbh_core.config import Config
 
-from .attempt import NOTEBOOK, Outcome, Task
+from .attempt import NOTEBOOK, Outcome, Task, tries
 from .identity import Identity, identify, parse_cell, read_cell
 from .suite import Cell, Suite
 from .workers import Resolve, Workers, cluster_workers, local_workers, work_directory
@@ -310,7 +310,8 @@ def _keep(out: Path, cell: Planned, outcome: Outcome) -> Outcome:
         return dataclasses.replace(outcome, error=str(error))
     name = cell.identity.name
     _appear(out, out / "cells" / name, {**outcome.files, "cell.json": about})
-    shutil.rmtree(out / "failed" / name, ignore_errors=True)
+    for path in (out / "failed" / name, *tries(work_directory(out), name)):
+        shutil.rmtree(path, ignore_errors=True)
     return outcome
 
 

@@ -542,6 +542,18 @@ def test_a_checkpoint_outlives_a_failed_try_and_goes_to_the_next(
     assert found == [None, "half way"]
 
 
+def test_a_complete_cell_leaves_no_try_behind(small: str, fast: list, tmp_path: Path) -> None:
+    """Nor those of a runner whose work this one could not go on with, as on a cluster without a shared disk."""
+    suite = load_suite(small).with_settings({"bits": 12, "seed": 0})
+    earlier = tmp_path / ".work" / f"{plan(suite, tmp_path)[0].identity.name}.earlier"
+    earlier.mkdir(parents=True)
+    (earlier / "checkpoint.pt").write_text("half way")
+    local = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with LocalCluster(**local, local_directory=str(tmp_path / "scratch")) as cluster:
+        assert run(suite, tmp_path, only=["full"], scheduler=cluster.scheduler_address) == 0
+    assert not earlier.exists()
+
+
 def test_a_damaged_checkpoint_costs_one_try(small: str, fast: list, tmp_path: Path, monkeypatch) -> None:
     honest, found = attempt.execute, []
 
