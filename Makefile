@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv/bin/python
 INSTALLED := .venv/.installed
 
-.PHONY: ablate test bench notebooks lab clean
+.PHONY: ablate test test-faults bench notebooks lab clean
 
 ablate: $(INSTALLED)  ## Train DCBH and its ablations on the ORL faces, and report (about ten minutes on two cores)
 	$(VENV) -m ablations run orl_quick
@@ -18,6 +18,9 @@ test: $(INSTALLED)  ## Lint, types, size of the core, and all tests
 
 bench: $(INSTALLED)  ## Measure training, evaluation, search and t-SNE on this machine (about ten minutes on two cores)
 	$(VENV) -m benchmarks
+
+test-faults: $(INSTALLED)  ## Kill, fill up and damage running batches: they must end in the same table (about four minutes)
+	$(VENV) -m pytest -m faults tests/test_faults.py
 
 notebooks: $(INSTALLED)  ## Execute the notebooks in place, at full size
 	cd notebooks && TQDM_DISABLE=1 ../$(VENV) -m jupyter nbconvert --to notebook --execute --inplace --log-level WARN *.ipynb

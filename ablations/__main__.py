@@ -1,9 +1,10 @@
-"""The command line: ``python -m ablations list | run SUITE | report SUITE | tune SUITE | validate SUITE``."""
+"""The command line: ``python -m ablations list | run | status | report | tune | validate``."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 import textwrap
@@ -11,22 +12,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .execution import NotebookError
 from .report import build_report, collect, command, markdown, record, record_figure
-from .runner import NotebookError, plan, run
+from .runner import plan, run, status
 from .suite import load_suite, parse_yaml, suite_names
 from .tuning import results_path, run_trials, tuning_text, tuning_trials, validation_table, validation_trials
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0, 1 if a cell failed, 2 for anything wrong with what was asked, 130 if interrupted."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
+    options.command = shlex.join(["python", "-m", "ablations", *arguments])
     try:
         return int(options.do(options))
     except (ValueError, OSError, NotebookError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        print(f"interrupted; go on with: {options.command}", file=sys.stderr)
         return 130
 
 
@@ -45,9 +49,29 @@ def _run(options: argparse.Namespace) -> int:
             state = "complete" if planned.complete else "to do"
             print(f"{planned.cell.label}: {state} ({planned.identity.name})")
         return 0
-    failed = run(suite, options.out, _jobs(options), options.threads, options.only)
+    if options.work and not options.scheduler:
+        raise ValueError("--work is for a cluster; give --scheduler too, or leave it out")
+    if options.jobs and options.scheduler:
+        raise ValueError("--jobs is for this machine; on a cluster each worker runs one cell at a time")
+    failed = run(
+        suite,
+        options.out,
+        options.jobs,
+        options.threads,
+        options.only,
+        timeout=options.timeout,
+        retries=options.retries,
+        scheduler=options.scheduler,
+        work=options.work,
+        command=options.command,
+    )
     print(f"report: {command('report', options.suite, _settings(options), options.out)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    print(status(options.out))
+    return 0
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -101,13 +125,32 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, not {text!r}")
+    return seconds
+
+
+def _retries(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0, not {text!r}")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ablations", description="Run and report ablations of DCBH.")
-    verbs = parser.add_subparsers(required=True, metavar="list | run | report | tune | validate")
+    verbs = parser.add_subparsers(required=True, metavar="list | run | status | report | tune | validate")
     listing = verbs.add_parser("list", help="the suites, what each answers, and its number of cells")
     listing.set_defaults(do=_list)
     running = verbs.add_parser("run", help="run what is not complete yet of a suite")
     running.set_defaults(do=_run)
+    watching = verbs.add_parser("status", help="what is done, running, failed and waiting in an output directory")
+    watching.add_argument("out", nargs="?", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
+    watching.set_defaults(do=_status)
     reporting = verbs.add_parser("report", help="tables and figures of a suite's complete cells")
     reporting.set_defaults(do=_report)
     tuning = verbs.add_parser("tune", help="try a suite's settings on a validation part of its training faces")
@@ -130,6 +173,14 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--threads", type=_positive, default=1, metavar="N", help="threads per training (default: 1)")
     for verb in (running, validating):
         verb.add_argument("--only", nargs="+", default=[], metavar="VARIANT", help="these variants; fc* is a pattern")
+    running.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="for one try at a cell (default: none)")
+    running.add_argument(
+        "--retries", type=_retries, default=0, metavar="N", help="try a failed cell again up to N times (default: 0)"
+    )
+    running.add_argument("--scheduler", metavar="ADDRESS", help="run the cells on the dask cluster of this scheduler")
+    running.add_argument(
+        "--work", metavar="DIR", help="with --scheduler: a directory that all workers share, for checkpoints"
+    )
     running.add_argument("--dry-run", action="store_true", help="say what would be run, and run nothing")
     reporting.add_argument(
         "--record", action="store_true", help="also write the figures to ablations/results/SUITE.csv, to be committed"

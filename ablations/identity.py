@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,8 @@ class Identity:
     code: str
 
 
-def identify(configs: Iterable[Config]) -> list[Identity]:
-    """The identity of each config. Each distinct data set and split is loaded once.
+def identify(configs: Iterable[Config], resolve: Callable[[Config], Config] = Config.resolved) -> list[Identity]:
+    """The identity of each config, filled in by ``resolve``. Each distinct data set and split is loaded once.
 
     Raises:
         ValueError, OSError: the faces of a config cannot be loaded, or the training notebook is missing.
@@ -52,7 +52,7 @@ def identify(configs: Iterable[Config]) -> list[Identity]:
     faces: dict[Config, str] = {}
     identities = []
     for config in configs:
-        resolved = config.resolved()
+        resolved = resolve(config)
         data = Config(**{field: getattr(resolved, field) for field in DATA_FIELDS})
         if data not in faces:
             faces[data] = faces_hash(data)
@@ -94,17 +94,27 @@ def notebook(name: str) -> Path:
 
 
 def read_cell(directory: Path) -> dict[str, Any]:
-    """What a complete run directory says: the content of its ``cell.json`` (``identity``, ``config``) and, under
-    ``result``, that of its ``result.json``.
+    """What a complete run directory says: the content of its ``cell.json`` (``identity``, ``config``, ``seconds`` that
+    the cell took, and ``result_sha256``) and, under ``result``, that of its ``result.json``.
 
     Raises:
-        ValueError: the directory is not complete, or its result is that of another config.
+        ValueError: the directory is not complete, its result was changed, or it is that of another config.
         OSError: a file is missing.
     """
-    cell = json.loads((directory / "cell.json").read_text("utf-8"))
-    result = json.loads((directory / "result.json").read_text("utf-8"))
     try:
+        return parse_cell((directory / "cell.json").read_bytes(), (directory / "result.json").read_bytes())
+    except ValueError as error:
+        raise ValueError(f"unusable result in {directory}: {error}") from None
+
+
+def parse_cell(cell_json: bytes, result_json: bytes) -> dict[str, Any]:
+    """As ``read_cell``, from the content of the two files."""
+    cell, result = json.loads(cell_json), json.loads(result_json)
+    try:
+        if cell["result_sha256"] != hashlib.sha256(result_json).hexdigest():
+            raise ValueError("result.json is not the one that the run has left")
         Identity(**cell["identity"])
+        float(cell["seconds"])
         wanted, found = cell["config"], Config.from_dict(result["config"]).resolved().to_dict()
         for field, value in wanted.items():
             if found[field] != value:
@@ -113,9 +123,10 @@ def read_cell(directory: Path) -> dict[str, Any]:
         float(result["timings"]["train_s"])
         for name in ("device", "dtype", "machine", "torch"):
             str(result["environment"][name])
-    except (KeyError, TypeError, ValueError) as error:
-        what = f"{error} is missing" if isinstance(error, KeyError) else error
-        raise ValueError(f"unusable result in {directory}: {what}") from None
+    except KeyError as error:
+        raise ValueError(f"{error} is missing") from None
+    except TypeError as error:
+        raise ValueError(str(error)) from None
     return {**cell, "result": result}
 
 

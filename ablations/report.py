@@ -12,17 +12,19 @@ import json
 import math
 import os
 import shlex
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from filelock import FileLock
 from scipy.stats import t as student_t
 
 from dcbh_core.config import unknown_name
 
+from .execution import execute
 from .identity import REPORT_NOTEBOOK, code_hash, identify, notebook, read_cell
-from .runner import execute
 from .suite import Suite, as_yaml, load_suite, point_text
 
 RESULTS = Path(__file__).parent / "results"
@@ -202,6 +204,9 @@ def notes(suite: Suite, frame: pd.DataFrame) -> list[str]:
         sentences.append(f"Missing cells ({len(missing)} of {len(suite)}): {', '.join(missing)}.")
     if "code" in frame and set(frame["code"]) != {code_hash()}:
         sentences.append("The code has changed since these cells were run.")
+    if "machine" in frame and frame["machine"].nunique() > 1:
+        machines = ", ".join(sorted(frame["machine"].unique()))
+        sentences.append(f"These cells were run on machines of different kinds: {machines}.")
     return sentences
 
 
@@ -279,19 +284,26 @@ def build_report(suite_name: str, out: str | os.PathLike[str], settings: Mapping
     if frame.empty:
         first = command("run", suite_name, settings or {}, out)
         raise ValueError(f"no cell of suite {suite.name!r} is complete in {out}; run it first: {first}")
-    directory = Path(out).absolute() / "reports" / suite.name
-    directory.mkdir(parents=True, exist_ok=True)
+    reports = Path(out).absolute() / "reports"
+    reports.mkdir(parents=True, exist_ok=True)
     summaries = {metric: summary(frame, suite, metric) for metric in ("map", "new_map") if metric in frame}
-    frame.to_csv(directory / "cells.csv", index=False)
-    statistics = pd.concat([values.assign(metric=metric) for metric, values in summaries.items()])
-    statistics.drop(columns=["values", "differences"]).to_csv(directory / "summary.csv", index=False)
-    tables = {metric: table(values, suite) for metric, values in summaries.items()}
-    (directory / "table.md").write_text(_markdown_page(suite, tables, notes(suite, frame)), "utf-8")
-    (directory / "table.tex").write_text(latex(side_by_side(tables)), "utf-8")
-    parameters = {"suite": suite_name, "out": str(Path(out).absolute()), "settings": dict(settings or {})}
-    execute(notebook(REPORT_NOTEBOOK), directory / "report.ipynb", parameters, directory / "report.log")
-    (directory / "report.log").unlink()
-    (directory / "report.html").write_text(_html(directory / "report.ipynb", suite.title), "utf-8")
+    # Made apart and moved as a whole set, so that two reports at a time cannot mix.
+    with tempfile.TemporaryDirectory(prefix=f".{suite.name}.", dir=reports) as temporary:
+        made = Path(temporary)
+        frame.to_csv(made / "cells.csv", index=False)
+        statistics = pd.concat([values.assign(metric=metric) for metric, values in summaries.items()])
+        statistics.drop(columns=["values", "differences"]).to_csv(made / "summary.csv", index=False)
+        tables = {metric: table(values, suite) for metric, values in summaries.items()}
+        (made / "table.md").write_text(_markdown_page(suite, tables, notes(suite, frame)), "utf-8")
+        (made / "table.tex").write_text(latex(side_by_side(tables)), "utf-8")
+        parameters = {"suite": suite_name, "out": str(Path(out).absolute()), "settings": dict(settings or {})}
+        execute(notebook(REPORT_NOTEBOOK), made / "report.ipynb", parameters)
+        (made / "report.html").write_text(_html(made / "report.ipynb", suite.title), "utf-8")
+        directory = reports / suite.name
+        directory.mkdir(exist_ok=True)
+        with FileLock(reports / f".{suite.name}.lock"):
+            for path in made.iterdir():
+                os.replace(path, directory / path.name)
     return directory
 
 

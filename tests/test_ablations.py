@@ -1,33 +1,45 @@
 """Ablations, with a stub in place of the training notebook: its MAP is made up from bits and seed."""
 
 import dataclasses
+import hashlib
 import json
 import math
 import os
 import pickle
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import dask
 import nbformat
 import pandas as pd
 import psutil
 import pytest
 import scipy.stats
 import yaml
+from distributed import LocalCluster
+from filelock import FileLock
 
-from ablations import identity, report, runner
+from ablations import attempt, identity, report, workers
 from ablations import suite as suites
 from ablations.__main__ import main
+from ablations.attempt import Task
+from ablations.execution import NotebookError
 from ablations.identity import identify, read_cell
 from ablations.report import collect, markdown, missing_cells, notes, record, recorded, summary, table
-from ablations.runner import NotebookError, plan, run
+from ablations.runner import plan, run
 from ablations.suite import load_suite, parse_yaml
+from ablations.workers import attempt_on_cluster
 from dcbh_core import Config, figures
 from dcbh_core.config import OBJECTIVE_DEFAULTS
+from dcbh_core.training import Training
+from tests.conftest import synthetic_faces
 
 FIELDS = [field.name for field in dataclasses.fields(Config)]
 STUB = f"""
@@ -93,16 +105,16 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
     """Runs the stub in this process instead of papermill; returns the list of the parameters of all executions."""
     executed = []
 
-    def execute(source, output, parameters, log, threads=1, cwd=None):
+    def execute(source, output, parameters, *rest):
         executed.append(parameters)
         output.write_text("{}")
-        log.write_text("some warning\n")
         try:
             exec(STUB, dict(parameters))
         except ZeroDivisionError as error:
-            raise NotebookError(f"ZeroDivisionError: {error}") from None
+            message = f"ZeroDivisionError: {error}"
+            raise NotebookError(message, f"Traceback\n{message}") from None
 
-    monkeypatch.setattr(runner, "execute", execute)
+    monkeypatch.setattr(attempt, "execute", execute)
     return executed
 
 
@@ -415,9 +427,9 @@ def test_run_makes_complete_cells_and_nothing_else(small: str, fast: list, tmp_p
     failed = run_small(small, out)
     names = {planned.identity.name for planned in plan(load_suite(small), out)}
     assert failed == 0
-    assert {path.name for path in (out / "cells").iterdir()} == names | {".partial"}
-    assert list((out / "cells" / ".partial").iterdir()) == []
-    assert [path.name for path in out.iterdir()] == ["cells"]
+    assert {path.name for path in (out / "cells").iterdir()} == names
+    assert {path.suffix for path in (out / ".work").iterdir()} == {".lock", ".json"}
+    assert sorted(path.name for path in out.iterdir()) == [".work", "cells"]
 
 
 def test_a_cell_directory_holds_what_the_notebook_and_the_runner_wrote(small: str, fast: list, tmp_path: Path) -> None:
@@ -431,7 +443,7 @@ def test_the_notebook_is_given_the_whole_resolved_config(small: str, fast: list,
     parameters = next(p for p in fast if p["center_weight"] != 0)
     run_dir = Path(parameters.pop("run_dir"))
     assert parameters == load_suite(small).cells()[0].config.resolved().to_dict()
-    assert run_dir.parent == tmp_path / "cells" / ".partial"
+    assert run_dir.parent == tmp_path / ".work"
 
 
 def test_the_notebook_is_given_an_absolute_root(small: str, fast: list, tmp_path: Path) -> None:
@@ -451,12 +463,14 @@ def test_complete_cells_are_not_run_again(small: str, fast: list, tmp_path: Path
     ]
 
 
-@pytest.mark.parametrize("damage", ["truncated", "foreign", "no cell.json", "no metrics"])
+@pytest.mark.parametrize("damage", ["truncated", "corrupted", "foreign", "no cell.json", "no metrics"])
 def test_a_damaged_cell_is_run_again(small: str, fast: list, tmp_path: Path, damage: str) -> None:
     run_small(small, tmp_path)
     first, second = (tmp_path / "cells" / p.identity.name for p in plan(load_suite(small), tmp_path)[:2])
     if damage == "truncated":
         (first / "result.json").write_text((first / "result.json").read_text()[:100])
+    elif damage == "corrupted":
+        (first / "result.json").write_text((first / "result.json").read_text().replace('"map": 0.5', '"map": 0.9'))
     elif damage == "foreign":
         (first / "result.json").write_bytes((second / "result.json").read_bytes())
     elif damage == "no cell.json":
@@ -493,7 +507,7 @@ def test_a_failed_cell_does_not_stop_the_others(small: str, fast: list, tmp_path
     assert summary_line in capsys.readouterr().err
     assert (failed / "notebook.ipynb").exists()
     assert (failed / "error.txt").read_text().splitlines()[-1] == "ZeroDivisionError: seed seven is unlucky"
-    assert (tmp_path / "cells" / ".partial" / name).is_dir()
+    assert {path.suffix for path in (tmp_path / ".work").iterdir()} == {".lock", ".json"}
 
 
 def test_a_failure_is_forgotten_once_the_cell_is_complete(small: str, fast: list, tmp_path: Path) -> None:
@@ -507,9 +521,9 @@ def test_a_failure_is_forgotten_once_the_cell_is_complete(small: str, fast: list
 def test_a_notebook_that_ran_another_config_is_a_failure(
     small: str, fast: list, tmp_path: Path, monkeypatch, capsys
 ) -> None:
-    honest = runner.execute
+    honest = attempt.execute
     monkeypatch.setattr(
-        runner, "execute", lambda s, o, parameters, *rest: honest(s, o, {**parameters, "bits": 48}, *rest)
+        attempt, "execute", lambda s, o, parameters, *rest: honest(s, o, {**parameters, "bits": 48}, *rest)
     )
     assert run_small(small, tmp_path, bits=12, seed=0) == 2
     assert "it ran another config: bits is 48, not 12" in capsys.readouterr().err
@@ -518,13 +532,13 @@ def test_a_notebook_that_ran_another_config_is_a_failure(
 def test_a_cell_whose_code_changed_while_it_ran_is_a_failure(
     small: str, fast: list, tmp_path: Path, monkeypatch, capsys
 ) -> None:
-    honest = runner.execute
+    honest = attempt.execute
 
     def execute(*arguments) -> None:
         honest(*arguments)
         (identity.CORE / "losses.py").write_text("a = 2")
 
-    monkeypatch.setattr(runner, "execute", execute)
+    monkeypatch.setattr(attempt, "execute", execute)
     assert run(load_suite(small).with_settings({"bits": 12, "seed": 0}), tmp_path, jobs=1) == 2
     assert len(fast) == 1
     assert "FAILED, the code was changed while the suite ran; start it again" in capsys.readouterr().err
@@ -533,10 +547,11 @@ def test_a_cell_whose_code_changed_while_it_ran_is_a_failure(
 def test_a_notebook_that_leaves_no_result_is_a_failure(small: str, fast: list, tmp_path: Path, monkeypatch) -> None:
     """Even if an earlier start had left one."""
     name = plan(load_suite(small), tmp_path)[0].identity.name
-    stale = tmp_path / "cells" / ".partial" / name
+    stale = tmp_path / ".work" / f"{name}.earlier"
     stale.mkdir(parents=True)
     (stale / "result.json").write_text("{}")
-    monkeypatch.setattr(runner, "execute", lambda *arguments: None)
+    (stale / "checkpoint.pt").write_text("a state")
+    monkeypatch.setattr(attempt, "execute", lambda *arguments: None)
     run_small(small, tmp_path, bits=12, seed=0)
     assert "result.json" in (tmp_path / "failed" / name / "error.txt").read_text()
 
@@ -567,9 +582,180 @@ def test_progress_tells_label_and_map(small: str, fast: list, tmp_path: Path, ca
     assert lines[4].startswith("[4/4] no_center 12 bits seed 1: MAP 0.470, ")
 
 
+def test_a_failed_cell_is_tried_again(small: str, fast: list, tmp_path: Path, monkeypatch, capsys) -> None:
+    honest, tries = attempt.execute, []
+
+    def execute(source, output, parameters, *rest) -> None:
+        tries.append(parameters["seed"])
+        if parameters["seed"] == 1 and tries.count(1) < 3:
+            raise NotebookError("not yet")
+        honest(source, output, parameters, *rest)
+
+    monkeypatch.setattr(attempt, "execute", execute)
+    suite = load_suite(small).with_settings({"bits": 12, "seed": [0, 1, 7]})
+    assert run(suite, tmp_path, jobs=1, only=["full"], retries=2) == 1
+    assert {seed: tries.count(seed) for seed in (0, 1, 7)} == {0: 1, 1: 3, 7: 3}
+    assert [planned.complete for planned in plan(suite, tmp_path, ["full"])] == [True, True, False]
+    assert "full 12 bits seed 1: not yet; it will be tried again (2 of 2)" in capsys.readouterr().err
+
+
+def test_a_checkpoint_outlives_a_failed_try_and_goes_to_the_next(
+    small: str, fast: list, tmp_path: Path, monkeypatch
+) -> None:
+    honest, found = attempt.execute, []
+
+    def execute(source, output, parameters, *rest) -> None:
+        checkpoint = Path(parameters["run_dir"]) / "checkpoint.pt"
+        found.append(checkpoint.read_text() if checkpoint.exists() else None)
+        if len(found) == 1:
+            checkpoint.write_text("half way")
+            raise NotebookError("out of luck")
+        checkpoint.unlink()
+        honest(source, output, parameters, *rest)
+
+    monkeypatch.setattr(attempt, "execute", execute)
+    suite = load_suite(small).with_settings({"bits": 12, "seed": 0})
+    assert run(suite, tmp_path, jobs=1, only=["full"]) == 1
+    assert run(suite, tmp_path, jobs=1, only=["full"]) == 0
+    assert found == [None, "half way"]
+
+
+def test_a_complete_cell_leaves_no_try_behind(small: str, fast: list, tmp_path: Path) -> None:
+    """Nor those of a runner whose work this one could not go on with, as on a cluster without a shared disk."""
+    suite = load_suite(small).with_settings({"bits": 12, "seed": 0})
+    earlier = tmp_path / ".work" / f"{plan(suite, tmp_path)[0].identity.name}.earlier"
+    earlier.mkdir(parents=True)
+    (earlier / "checkpoint.pt").write_text("half way")
+    local = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with LocalCluster(**local, local_directory=str(tmp_path / "scratch")) as cluster:
+        assert run(suite, tmp_path, only=["full"], scheduler=cluster.scheduler_address) == 0
+    assert not earlier.exists()
+
+
+def test_a_damaged_checkpoint_costs_one_try(small: str, fast: list, tmp_path: Path, monkeypatch) -> None:
+    honest, found = attempt.execute, []
+
+    def execute(source, output, parameters, *rest) -> None:
+        checkpoint = Path(parameters["run_dir"]) / "checkpoint.pt"
+        found.append(checkpoint.exists())
+        if checkpoint.exists():
+            training = Training(Config(width=0.05, device="cpu").resolved(), synthetic_faces(2, 4))
+            try:
+                training.load(checkpoint)
+            except ValueError as error:
+                raise NotebookError(f"ValueError: {error}") from None
+        honest(source, output, parameters, *rest)
+
+    monkeypatch.setattr(attempt, "execute", execute)
+    suite = load_suite(small).with_settings({"bits": 12, "seed": 0})
+    damaged = tmp_path / ".work" / f"{plan(suite, tmp_path)[0].identity.name}.earlier"
+    damaged.mkdir(parents=True)
+    (damaged / "checkpoint.pt").write_bytes(b"half a sta")
+    assert run(suite, tmp_path, jobs=1, only=["full"], retries=1) == 0
+    assert found == [True, False]
+
+
+def test_an_orphan_cannot_write_where_its_successor_works(tmp_path: Path) -> None:
+    before = attempt.take_over(tmp_path, "cell")
+    (before / "checkpoint.pt").write_text("half way")
+    other = attempt.take_over(tmp_path, "cell-2")
+    after = attempt.take_over(tmp_path, "cell")
+    assert (after / "checkpoint.pt").read_text() == "half way"
+    with pytest.raises(FileNotFoundError):
+        (before / "checkpoint.pt.partial").write_text("from an orphan")
+    assert set(tmp_path.iterdir()) == {after, other}
+
+
+def test_a_cell_that_another_runner_holds_is_left_to_it(small: str, fast: list, tmp_path: Path, capsys) -> None:
+    suite = load_suite(small).with_settings({"bits": 12, "seed": [0, 1]})
+    held = plan(suite, tmp_path)[0]
+    (tmp_path / ".work").mkdir()
+    lock = FileLock(tmp_path / ".work" / f"{held.identity.name}.lock")
+    with ThreadPoolExecutor(1) as executor, lock:
+        other = executor.submit(run, suite, tmp_path, jobs=1)
+        assert wait_for(lambda: len(list(tmp_path.glob("cells/*"))) == 3)
+        assert not other.done()
+        run(suite.with_settings({"seed": 0}), tmp_path / "elsewhere", jobs=1, only=["full"])
+        shutil.copytree(tmp_path / "elsewhere" / "cells", tmp_path / "cells", dirs_exist_ok=True)
+    assert other.result() == 0
+    assert (held.config.seed, held.config.center_weight) not in {(p["seed"], p["center_weight"]) for p in fast[:3]}
+    assert "full 12 bits seed 0: run by another runner" in capsys.readouterr().err
+
+
+def test_several_gpus_get_one_cell_each(small: str, fast: list, tmp_path: Path, monkeypatch) -> None:
+    honest, used, most = attempt.execute, [], []
+
+    def execute(source, output, parameters, threads, timeout, cancelled, environment) -> None:
+        used.append(environment["CUDA_VISIBLE_DEVICES"])
+        most.append(len(set(used)) == len(used))
+        time.sleep(0.2)
+        honest(source, output, parameters)
+        used.remove(environment["CUDA_VISIBLE_DEVICES"])
+
+    monkeypatch.setattr(attempt, "execute", execute)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    assert run(load_suite(small), tmp_path) == 0
+    assert most == [True] * 12
+
+
+def test_status_tells_what_is_done_running_failed_and_waiting(small: str, fast: list, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "runs"
+    suite = load_suite(small).with_settings({"bits": 12, "seed": [0, 7, 1, 2]})
+    run(suite, out, jobs=1, only=["full"], command="python -m ablations run small")
+    names = [planned.identity.name for planned in plan(suite, out, ["full"])]
+    shutil.rmtree(out / "cells" / names[2])
+    shutil.rmtree(out / "cells" / names[3])
+    with FileLock(out / ".work" / f"{names[2]}.lock"):
+        assert main(["status", str(out)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"small: 1 of 4 cells complete, 1 failed, 1 running, 1 waiting, about \d+ s left", lines[0])
+    assert lines[1].startswith("  running: full 12 bits seed 1 (")
+    failed = f"ZeroDivisionError: seed seven is unlucky (see {out / 'failed' / names[1]})"
+    assert lines[2] == f"  failed: full 12 bits seed 7: {failed}"
+    assert main(["status", str(out)]) == 0
+    assert "  nothing runs; go on with: python -m ablations run small" in capsys.readouterr().out.splitlines()
+
+
+def test_status_of_a_directory_in_which_nothing_ran(tmp_path: Path, capsys) -> None:
+    assert main(["status", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"error: no suite was ever run in {tmp_path}\n"
+
+
+def test_a_cluster_makes_the_same_cells(small: str, fast: list, tmp_path: Path) -> None:
+    suite = load_suite(small).with_settings({"bits": 12, "seed": [0, 1, 7]})
+    failed = run(suite, tmp_path / "here", jobs=1)
+    local = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with LocalCluster(**local, local_directory=str(tmp_path / "scratch")) as cluster:
+        assert run(suite, tmp_path / "there", scheduler=cluster.scheduler_address) == failed == 2
+    columns = ["variant", "seed", "bits", "map", "device", "dtype", "code", "identity"]
+    here, there = (collect(suite, tmp_path / place)[columns] for place in ("here", "there"))
+    pd.testing.assert_frame_equal(here, there)
+    assert {p["run_dir"].startswith(str(tmp_path / "scratch")) for p in fast[6:]} == {True}
+    errors = [path.read_text() for path in (tmp_path / "there" / "failed").glob("*/error.txt")]
+    assert [error.splitlines()[-1] for error in errors] == ["ZeroDivisionError: seed seven is unlucky"] * 2
+
+
+@pytest.mark.parametrize(
+    ("answers", "agreed"), [({"a": 1, "b": 1}, True), ({"a": 1, "b": 2}, False)], ids=["alike", "different"]
+)
+def test_workers_must_be_alike(answers: dict, agreed: bool) -> None:
+    if agreed:
+        assert workers.agreed(answers, "code") == 1
+    else:
+        with pytest.raises(ValueError, match="the workers differ in their code: a has 1, b has 2"):
+            workers.agreed(answers, "code")
+
+
+def test_a_scheduler_that_is_not_there_is_named(small: str, tmp_path: Path, capsys, monkeypatch) -> None:
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+        assert main(["run", small, "--out", str(tmp_path), "--scheduler", "tcp://127.0.0.1:9"]) == 2
+    assert capsys.readouterr().err.startswith("error: there is no dask scheduler at 'tcp://127.0.0.1:9': ")
+
+
 def test_tasks_can_be_sent_to_another_process(small: str, tmp_path: Path) -> None:
-    task = runner._task(plan(load_suite(small), tmp_path)[0], tmp_path, threads=1)
-    assert pickle.loads(pickle.dumps((runner.run_cell, task))) == (runner.run_cell, task)
+    first = plan(load_suite(small), tmp_path)[0]
+    task = Task(first.identity, first.config.to_dict(), work=None, threads=1, timeout=None)
+    assert pickle.loads(pickle.dumps((attempt_on_cluster, task))) == (attempt_on_cluster, task)
 
 
 def test_papermill_runs_cells_and_keeps_what_failed(small: str, tmp_path: Path) -> None:
@@ -600,15 +786,17 @@ def test_an_interrupt_ends_all_children_and_says_how_to_go_on(small: str, tmp_pa
     # A job in the background inherits an ignored SIGINT; the process under test is to hear it wherever the tests run.
     script = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n" + script
     process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
-    partial = tmp_path / "runs" / "cells" / ".partial"
+    partial = tmp_path / "runs" / ".work"
     pids = wait_for(lambda: list(partial.glob("*/pid")) if len(list(partial.glob("*/pid"))) == 2 else [])
     time.sleep(0.2)  # until written
+    pids = [int(path.read_text()) for path in pids]
     process.send_signal(signal.SIGINT)
     _, messages = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert messages.splitlines()[-1] == "interrupted; the same command goes on where this one stopped"
+    command = f"python -m ablations run {small} --set seed=8 --out {tmp_path / 'runs'} --jobs 2"
+    assert messages.splitlines()[-1] == f"interrupted; go on with: {command}"
     assert not (tmp_path / "runs" / "failed").exists()
-    assert wait_for(lambda: not any(alive(int(path.read_text())) for path in pids))
+    assert wait_for(lambda: not any(alive(pid) for pid in pids))
 
 
 def wait_for(condition, seconds: float = 60):
@@ -827,8 +1015,11 @@ def test_missing_cells_are_named(small: str, fast: list, tmp_path: Path) -> None
 
 
 def edit(path: Path, key: str, value: object) -> None:
-    content = json.loads(path.read_text())
-    path.write_text(json.dumps({**content, key: value}))
+    """Change a result.json, and its digest in cell.json, as if the run had left it so."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    about = path.with_name("cell.json")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    about.write_text(json.dumps({**json.loads(about.read_text()), "result_sha256": digest}))
 
 
 def test_cells_of_different_dtype_are_not_mixed(small: str, fast: list, tmp_path: Path) -> None:
@@ -844,6 +1035,16 @@ def test_a_suite_about_dtypes_may_mix_them(small: str, fast: list, tmp_path: Pat
     path = write_suite(Path(small), variants={"full": {}, "half": {"dtype": "bfloat16"}})
     run_small(path, tmp_path)
     assert collect(load_suite(path), tmp_path)["dtype"].nunique() == 2
+
+
+def test_machines_of_different_kinds_are_noted(small: str, fast: list, tmp_path: Path) -> None:
+    run_small(small, tmp_path)
+    path = tmp_path / "cells" / plan(load_suite(small), tmp_path)[1].identity.name / "result.json"
+    edit(path, "environment", {"device": "cpu", "dtype": "float32", "machine": "another CPU", "torch": "2.13"})
+    suite = load_suite(small)
+    assert notes(suite, collect(suite, tmp_path)) == [
+        "These cells were run on machines of different kinds: a CPU, another CPU."
+    ]
 
 
 def change_code() -> None:
@@ -875,6 +1076,26 @@ def test_cells_of_the_present_code_are_preferred(small: str, fast: list, tmp_pat
     run_small(small, tmp_path)
     identity.notebook(identity.TRAINING_NOTEBOOK).write_text(old)
     assert notes(load_suite(small), collect(load_suite(small), tmp_path)) == []
+
+
+def test_two_reports_at_a_time_do_not_mix(small: str, fast: list, tmp_path: Path, monkeypatch) -> None:
+    run_small(small, tmp_path)
+    nbformat.write(nbformat.v4.new_notebook(), identity.NOTEBOOKS / identity.REPORT_NOTEBOOK)
+    both = threading.Barrier(2)
+
+    def execute(source, output, parameters) -> None:
+        cell = nbformat.v4.new_markdown_cell(f"bits {parameters['settings']['bits']}")
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), output)
+        both.wait(30)
+
+    monkeypatch.setattr(report, "execute", execute)
+    with ThreadPoolExecutor(2) as executor:
+        list(executor.map(lambda bits: report.build_report(small, tmp_path, {"bits": bits}), (12, 48)))
+    directory = tmp_path / "reports" / "small"
+    bits = {int(value) for value in pd.read_csv(directory / "cells.csv")["bits"]}
+    assert len(bits) == 1
+    assert f"bits {bits.pop()}" in (directory / "report.html").read_text()
+    assert sorted(path.name for path in directory.parent.iterdir()) == [".small.lock", "small"]
 
 
 def test_recorded_figures_come_back(small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -979,6 +1200,8 @@ def test_run_command_with_a_failed_cell_exits_with_1(small: str, fast: list, tmp
     [
         (["run", "orl_quik"], "unknown suite 'orl_quik'; did you mean 'orl_quick'"),
         (["run", "orl_quick", "--only", "fulll"], "unknown variant 'fulll'; did you mean 'full'"),
+        (["run", "orl_quick", "--work", "shared"], "--work is for a cluster; give --scheduler too"),
+        (["run", "orl_quick", "--scheduler", "tcp://a:1", "--jobs", "2"], "--jobs is for this machine"),
         (["run", "orl_quick", "--set", "bits"], "--set takes FIELD=VALUE, not 'bits'"),
         (["run", "orl_quick", "--set", "bits=[1"], "this is no YAML"),
         (["run", "orl_quick", "--set", "learning_rate=1e-4"], "an exponent needs a point and a sign"),
@@ -994,6 +1217,13 @@ def test_mistakes_are_one_sentence_and_status_2(small: str, capsys, arguments: l
     assert error.startswith("error: ")
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(("option", "value"), [("--timeout", "0"), ("--timeout", "an hour"), ("--retries", "-1")])
+def test_limits_must_be_numbers(option: str, value: str, capsys) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", "orl_quick", f"{option}={value}"])
+    assert "must be a" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("jobs", ["0", "two"])

@@ -1,0 +1,153 @@
+"""One notebook, executed by papermill in a process of its own that never outlives the one that asked for it.
+
+``execute`` starts ``python -m ablations.execution`` and holds the other end of its standard input. A byte on it
+interrupts the kernel, so that its traceback gets into the notebook; its end, which also comes when the asking process
+is killed, ends kernel and papermill.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import CancelledError
+from pathlib import Path
+from typing import Any
+
+# One name for each library that may do the arithmetic.
+THREAD_VARIABLES = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM")
+POLL_SECONDS = 0.2
+GRACE_SECONDS = 10.0  # from interrupting a kernel, or from asking a process to end, until it is ended by force
+
+
+class NotebookError(RuntimeError):
+    """A notebook failed; the message is the last line of its error, ``log`` all that papermill and kernel said."""
+
+    def __init__(self, message: str, log: str = ""):
+        super().__init__(message)
+        self.log = log
+
+
+def execute(
+    source: Path,
+    output: Path,
+    parameters: Mapping[str, Any],
+    threads: int = 1,
+    timeout: float | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Execute a notebook with papermill in a new process, with ``threads`` threads, in this process's directory.
+
+    Parameters:
+        source, output: the notebook, and where the executed one goes.
+        parameters: plain values for its cell tagged ``parameters``.
+        timeout: seconds until the notebook is interrupted; None is for ever.
+        cancelled: asked several times a second; once it is true, the process is ended.
+        environment: variables to set for the kernel.
+
+    Raises:
+        NotebookError: it failed, its kernel died, or it took longer than ``timeout``.
+        CancelledError: it was cancelled.
+    """
+    command = [sys.executable, "-m", __name__, str(source), str(output), json.dumps(dict(parameters))]
+    variables = {**os.environ, "TQDM_DISABLE": "1", "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONHASHSEED": "0"}
+    variables |= {f"{library}_NUM_THREADS": str(threads) for library in THREAD_VARIABLES}
+    variables |= environment or {}
+    with tempfile.TemporaryFile() as messages:
+        # A session of its own: Ctrl-C in the terminal reaches the asking process alone, which then ends its children.
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=messages,
+            stderr=subprocess.STDOUT,
+            env=variables,
+            start_new_session=True,
+        )
+        try:
+            status = _wait(process, timeout, cancelled)
+            if status is None:
+                _interrupt(process)
+                _wait(process, GRACE_SECONDS, cancelled)
+        finally:
+            _end(process)
+        messages.seek(0)
+        log = re.sub(r"\x1b\[[0-9;]*m", "", messages.read().decode("utf-8", errors="replace"))
+    if status is None:
+        raise NotebookError(f"it took longer than the timeout of {timeout:g} s", log)
+    if status < 0:
+        raise NotebookError(f"papermill was ended by {signal.Signals(-status).name}", log)
+    if status > 0:
+        lines = [line.strip() for line in log.splitlines() if line.strip()]
+        raise NotebookError(lines[-1] if lines else "papermill failed", log)
+
+
+def _wait(process: subprocess.Popen[bytes], timeout: float | None, cancelled: Callable[[], bool]) -> int | None:
+    """The exit status, or None after ``timeout`` seconds."""
+    end = time.monotonic() + (timeout if timeout is not None else float("inf"))
+    while time.monotonic() < end:
+        if cancelled():
+            raise CancelledError
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(POLL_SECONDS)
+    return None
+
+
+def _interrupt(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        os.write(process.stdin.fileno(), b"!")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End papermill and kernel, if they still run."""
+    assert process.stdin is not None
+    process.stdin.close()
+    try:
+        process.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()  # its kernel notices within a second and ends itself
+        process.wait()
+
+
+def _obey() -> None:
+    """Do what comes over standard input, until it ends."""
+    import psutil
+
+    while os.read(sys.stdin.fileno(), 1):
+        for kernel in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                kernel.send_signal(signal.SIGINT)
+    for kernel in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            kernel.kill()
+    os._exit(1)
+
+
+def _main(source: str, output: str, parameters: str) -> None:
+    threading.Thread(target=_obey, daemon=True).start()
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    try:
+        papermill.execute_notebook(
+            source, output, json.loads(parameters), kernel_name="python3", language="python", progress_bar=False
+        )
+    except papermill.PapermillExecutionError as error:
+        sys.exit(str(error))
+    except DeadKernelError:
+        sys.exit("Kernel died: it was killed, or memory ran out")
+    except RuntimeError as error:  # nbclient's, of a kernel that dies before it is ready
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

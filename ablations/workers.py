@@ -1,0 +1,168 @@
+"""Where cells run: on this machine or on a cluster, behind one ``concurrent.futures`` executor."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from dcbh_core.config import Config
+
+from .attempt import Outcome, Task, attempt
+from .identity import code_hash, identify
+
+Resolve = Callable[[Config], Config]
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Workers:
+    """What runs the tries.
+
+    Parameters:
+        executor, function: ``executor.submit(function, task)`` is the future of an ``Outcome``.
+        count: how many tries run at a time, now; on a cluster workers come and go.
+        resolve: fills in a config with the hardware of these workers.
+        work: directory for tries, or None for each worker's own.
+    """
+
+    executor: Executor
+    function: Callable[[Task], Outcome]
+    count: Callable[[], int]
+    resolve: Resolve
+    work: str | None
+
+
+@contextlib.contextmanager
+def local_workers(out: Path, jobs: int | None, threads: int) -> Iterator[Workers]:
+    """``jobs`` tries at a time on this machine: by default one per GPU where there are several, or as many as the cores
+    can take. Of several GPUs each try sees one. Leaving the context ends all that still runs.
+    """
+    gpus = visible_gpus()
+    several = len(gpus) > 1
+    jobs = jobs or (len(gpus) if several else max(1, cores() // threads))
+    free: queue.SimpleQueue[str] = queue.SimpleQueue()
+    for gpu in itertools.islice(itertools.cycle(gpus or [""]), jobs):
+        free.put(gpu)
+    ended = threading.Event()
+
+    def function(task: Task) -> Outcome:
+        gpu = free.get()
+        try:
+            return attempt(task, ended.is_set, {"CUDA_VISIBLE_DEVICES": gpu} if several else None)
+        finally:
+            free.put(gpu)
+
+    executor = ThreadPoolExecutor(jobs)
+    try:
+        yield Workers(executor, function, lambda: jobs, Config.resolved, str(work_directory(out)))
+    finally:
+        ended.set()
+        executor.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def cluster_workers(address: str, work: str | None) -> Iterator[Workers]:
+    """One try at a time on each worker of the ``dask.distributed`` cluster whose scheduler is at ``address``.
+
+    Parameters:
+        work: a directory that all workers see, in which a try finds the checkpoint of the one before it; None is each
+            worker's own scratch directory.
+
+    Raises:
+        ValueError: dask is not installed, or the workers differ from each other or from this machine in their code.
+        OSError: there is no scheduler at the address.
+    """
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ValueError('a cluster needs dask.distributed; install it with pip install -e ".[cluster]"') from None
+    try:
+        client = Client(address)
+    except (OSError, ValueError) as error:
+        raise OSError(f"there is no dask scheduler at {address!r}: {error}") from None
+    executor = client.get_executor(pure=False)
+    resolved: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def resolve(config: Config) -> Config:
+        asked = (config.device, config.dtype)
+        if asked not in resolved:
+            resolved[asked] = agreed(client.run(_hardware, *asked), "device and dtype")
+        device, dtype = resolved[asked]
+        return dataclasses.replace(config, device=device, dtype=dtype).resolved()
+
+    def count() -> int:
+        try:
+            return len(client.nthreads())
+        except (OSError, RuntimeError) as error:
+            raise OSError(
+                f"the dask scheduler at {address} was lost: {error}; start it and the same command again"
+            ) from None
+
+    try:
+        client.wait_for_workers(1)
+        if agreed(client.run(code_hash), "code") != code_hash():
+            raise ValueError(f"the workers of {address} have other code than this machine; install the same checkout")
+        yield Workers(executor, attempt_on_cluster, count, resolve, work)
+    finally:
+        with contextlib.suppress(Exception):  # the scheduler may be what was lost
+            executor.shutdown(wait=False)
+        client.close()
+
+
+def attempt_on_cluster(task: Task) -> Outcome:
+    """``attempt`` within a dask worker. It ends if the task is cancelled, or the runner that wants it is gone."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    key = worker.get_current_task()
+
+    def cancelled() -> bool:
+        # dask cannot stop a running task, but its worker knows that nobody waits for it any more.
+        state = worker.state.tasks.get(key)
+        return state is None or state.state not in ("executing", "long-running")
+
+    [here] = identify([Config.from_dict(task.parameters)])
+    if here.whole != task.identity.whole:
+        what = "code" if here.code != task.identity.code else "faces"
+        return Outcome({}, 0.0, f"worker {worker.address} has other {what} than the runner; give it the same")
+    return attempt(dataclasses.replace(task, work=task.work or worker.local_directory), cancelled)
+
+
+def work_directory(out: Path) -> Path:
+    """Where tries, locks and plans of the output directory ``out`` lie."""
+    return Path(os.path.abspath(out)) / ".work"
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs of this machine, as CUDA_VISIBLE_DEVICES names them."""
+    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return named or [str(number) for number in range(torch.cuda.device_count())]
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _hardware(device: str, dtype: str) -> tuple[str, str]:
+    config = Config(device=device, dtype=dtype).resolved()
+    return config.device, config.dtype
+
+
+def agreed(answers: dict[str, T], what: str) -> T:
+    """The answer that all workers gave."""
+    values = list(answers.values())
+    for address, value in answers.items():
+        if value != values[0]:
+            first = next(iter(answers))
+            raise ValueError(f"the workers differ in their {what}: {first} has {values[0]}, {address} has {value}")
+    return values[0]

@@ -1,0 +1,417 @@
+"""Breaks batches for real: kill -9 at random moments, full disks, directories that cannot be written to.
+
+``make test-faults`` runs it. The kit under test is a copy whose training notebook draws no pictures and writes a
+checkpoint after each epoch instead of every 30 seconds; everything else is as shipped, command line included.
+"""
+
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+from ablations import identity
+from ablations.report import collect, summary, table
+from ablations.suite import load_suite
+
+pytestmark = pytest.mark.faults
+
+ROOT = Path(__file__).resolve().parent.parent
+SUITE = """
+title: Twelve small cells
+about: Is the table the same, whatever is killed?
+base: {dataset: orl, width: 0.05, epochs: 5, device: cpu, dtype: float32}
+variants:
+  full: {}
+  no_center: {center_weight: 0}
+  fc: {head: fc}
+grid:
+  bits: [8, 12]
+  seed: [0, 1]
+"""
+KILLS = [  # victim, and its moment: at random, or just after a checkpoint
+    ("runner", "random"),
+    ("kernel", "random"),
+    ("kernel", "checkpoint"),
+    ("papermill", "random"),
+    ("runner", "checkpoint"),
+    ("kernel", "checkpoint"),
+    ("papermill", "checkpoint"),
+    ("kernel", "random"),
+    ("runner", "random"),
+    ("kernel", "checkpoint"),
+    ("papermill", "checkpoint"),
+    ("runner", "checkpoint"),
+    ("kernel", "random"),
+    ("runner", "random"),
+]
+CLUSTER_KILLS = [
+    ("worker", "random"),
+    ("worker", "checkpoint"),
+    ("runner", "random"),
+    ("worker", "random"),
+    ("worker", "checkpoint"),
+    ("worker", "random"),
+]
+MARK = "DCBH_FAULTS"  # environment variable that all processes under test inherit, and are found by
+
+
+class Kit:
+    """A copy of the kit, and what runs of it."""
+
+    def __init__(self, path: Path):
+        self.path, self.suite = path, str(path / "twelve.yaml")
+        for package in ("dcbh_core", "ablations"):
+            shutil.copytree(ROOT / package, path / package, ignore=shutil.ignore_patterns("__pycache__", "results"))
+        (path / "notebooks").mkdir()
+        nbformat.write(self._training_notebook(), path / "notebooks" / identity.TRAINING_NOTEBOOK)
+        (path / "twelve.yaml").write_text(SUITE)
+        self.environment = {**os.environ, "PYTHONPATH": str(path), "OMP_NUM_THREADS": "1", MARK: path.name}
+
+    @staticmethod
+    def _training_notebook() -> nbformat.NotebookNode:
+        notebook = nbformat.read(ROOT / "notebooks" / identity.TRAINING_NOTEBOOK, as_version=4)
+        notebook.cells = [cell for cell in notebook.cells if not cell.source.startswith("figures.")]
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.source = re.sub(r"^figures\..*\n?", "", cell.source.replace(" figures,", ""), flags=re.M)
+                cell.source = cell.source.replace('"checkpoint.pt")', '"checkpoint.pt", checkpoint_seconds=0)')
+                cell.outputs = []
+        assert sum("checkpoint_seconds=0" in cell.source for cell in notebook.cells) == 1
+        return notebook
+
+    def start(self, *arguments: str, module: str = "ablations") -> subprocess.Popen[str]:
+        """``python -m MODULE ARGUMENTS``, its messages in a file that ``said`` reads."""
+        with (self.path / "messages.txt").open("a") as messages:
+            return subprocess.Popen(
+                [sys.executable, "-m", module, *arguments],
+                cwd=self.path,
+                env=self.environment,
+                stdout=messages,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "ablations", *arguments]
+        return subprocess.run(
+            command, cwd=self.path, env=self.environment, capture_output=True, text=True, check=False, timeout=600
+        )
+
+    def said(self) -> str:
+        return (self.path / "messages.txt").read_text()
+
+    def processes(self, *words: str) -> list[psutil.Process]:
+        """The living processes under test whose command line contains any of the words (all without words)."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                ours = process.environ().get(MARK) == self.path.name and process.status() != psutil.STATUS_ZOMBIE
+                line = " ".join(process.cmdline())
+            except psutil.Error:
+                continue
+            if ours and (not words or any(word in line for word in words)):
+                found.append(process)
+        return found
+
+    def frame(self, out: Path, suite: str | None = None) -> pd.DataFrame:
+        """The figures of all complete cells, without the times that they took."""
+        return collect(load_suite(suite or self.suite), out).drop(columns="seconds")
+
+
+@pytest.fixture(scope="module")
+def kit() -> Iterator[Kit]:
+    # Not below pytest's own directory: an unprivileged user must be able to read it.
+    path = Path(tempfile.mkdtemp(prefix="dcbh-faults-"))
+    path.chmod(0o755)
+    kit = Kit(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(identity, "NOTEBOOKS", path / "notebooks")
+        patch.setattr(identity, "CORE", path / "dcbh_core")
+        yield kit
+    for process in kit.processes():
+        process.kill()
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(kit: Kit) -> Path:
+    """The output directory of a run of all twelve cells that nothing befell."""
+    out = kit.path / "undisturbed"
+    result = kit.run("run", kit.suite, "--out", str(out), "--jobs", "2")
+    assert result.returncode == 0, result.stderr
+    return out
+
+
+def wait_for(condition: Callable[[], object], seconds: float) -> object:
+    """The first true value of ``condition()``, or its last one."""
+    end = time.monotonic() + seconds
+    while not (value := condition()) and time.monotonic() < end:
+        time.sleep(0.02)
+    return value
+
+
+def checkpoints(directory: Path) -> dict[Path, int]:
+    """The checkpoints of tries below a directory, and when each was written."""
+    found = {}
+    for path in directory.glob("**/checkpoint.pt"):
+        try:
+            found[path] = path.stat().st_mtime_ns
+        except FileNotFoundError:
+            continue
+    return found
+
+
+class Killer:
+    """Kills what runs a suite, and sees that what it had started dies with it.
+
+    Parameters:
+        out, tries: the output directory, and where checkpoints of running cells are found.
+        start_runner: starts the runner, once and again.
+        workers: the dask workers; a killed one is replaced by ``start_worker``.
+    """
+
+    def __init__(
+        self,
+        kit: Kit,
+        out: Path,
+        tries: Path,
+        start_runner: Callable[[], subprocess.Popen[str]],
+        start_worker: Callable[[], subprocess.Popen[str]] | None = None,
+    ):
+        self.kit, self.out, self.tries = kit, out, tries
+        self.start_runner, self.start_worker = start_runner, start_worker
+        self.workers = [start_worker(), start_worker()] if start_worker else []
+        self.random = random.Random(4)
+        self.runner = start_runner()
+        self.kills: list[str] = []
+        self.before_rename = 0  # of the kills, those of a cell that had a checkpoint but no run directory yet
+
+    def kill(self, victim: str, moment: str) -> None:
+        if self.runner.poll() is not None:
+            self.runner = self.start_runner()
+        if moment == "checkpoint":
+            before = checkpoints(self.tries)
+            new = wait_for(lambda: checkpoints(self.tries).items() - before.items(), 90)
+            assert isinstance(new, set) and new, self.kit.said()
+            directory = next(iter(new))[0].parent.name
+        else:
+            time.sleep(self.random.uniform(0, 3))
+            directory = ""
+        process = self._find(victim, directory)
+        try:
+            children = process.children(recursive=True) if process else []
+            assert process is not None
+            process.kill()
+        except (AssertionError, psutil.NoSuchProcess):  # it was not there yet, or just ended: take the next moment
+            self.kill(victim, moment)
+            return
+        if moment == "checkpoint" and not (self.out / "cells" / directory.split(".")[0]).exists():
+            self.before_rename += 1
+        if victim == "runner":
+            self.runner.wait()
+            # On a cluster the kernels are not the runner's children, but must not outlive it either.
+            children += self.kit.processes("ipykernel_launcher", "ablations.execution")
+        _, alive = psutil.wait_procs(children, timeout=10)
+        assert [child for child in alive if child.status() != psutil.STATUS_ZOMBIE] == [], self.kit.said()
+        self.kills.append(f"{victim}, {moment}")
+        if victim == "worker" and self.start_worker is not None:
+            self.workers = [worker for worker in self.workers if worker.poll() is None] + [self.start_worker()]
+
+    def _find(self, victim: str, directory: str) -> psutil.Process | None:
+        """A process of this kind: of the cell that runs in ``directory``, or any."""
+        if victim == "runner":
+            return psutil.Process(self.runner.pid) if self.runner.poll() is None else None
+        if victim == "worker" and not directory:
+            return psutil.Process(self.random.choice(self.workers).pid)
+        papermills = self.kit.processes(f"/{directory}/notebook.ipynb" if directory else "ablations.execution")
+        papermills = [process for process in papermills if "ipykernel_launcher" not in process.cmdline()]
+        if not papermills:
+            return None
+        papermill = self.random.choice(papermills)
+        if victim == "worker":
+            return papermill.parent()
+        return papermill if victim == "papermill" else next(iter(papermill.children()), None)
+
+
+def test_a_suite_survives_kill_9_of_everything_that_runs_it(kit: Kit, undisturbed: Path) -> None:
+    out, local = kit.path / "disturbed", kit.path / "dask"
+    arguments = ["run", kit.suite, "--out", str(out), "--retries", "3"]
+    on_this_machine = Killer(kit, out, out / ".work", lambda: kit.start(*arguments, "--jobs", "2"))
+    for victim, moment in KILLS:
+        on_this_machine.kill(victim, moment)
+    on_this_machine.runner.kill()
+    on_this_machine.runner.wait()
+    assert wait_for(lambda: not kit.processes(), 10), kit.processes()
+
+    address = "tcp://127.0.0.1:8799"
+    kit.start("scheduler", "--host", "127.0.0.1", "--port", "8799", "--no-dashboard", "--no-show", module="dask")
+    worker = ["worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", str(local)]
+    on_cluster = Killer(
+        kit,
+        out,
+        local,
+        lambda: kit.start(*arguments, "--scheduler", address),
+        lambda: kit.start(*worker, module="dask"),
+    )
+    for victim, moment in CLUSTER_KILLS:
+        on_cluster.kill(victim, moment)
+    if on_cluster.runner.wait(300) == 1:  # cells that were killed more often than they are tried again
+        on_cluster.runner = kit.start(*arguments, "--scheduler", address)
+    assert on_cluster.runner.wait(300) == 0, kit.said()
+    assert wait_for(lambda: not kit.processes("ipykernel_launcher", "ablations.execution"), 10), kit.said()
+    for process in kit.processes():
+        process.kill()
+
+    kills = on_this_machine.kills + on_cluster.kills
+    before_rename = on_this_machine.before_rename + on_cluster.before_rename
+    print(f"{len(kills)} kills survived, {before_rename} of them between checkpoint and rename")
+    assert len(kills) >= 20
+    assert before_rename >= 5
+    assert "12 of 12 cells complete" in kit.run("status", str(out)).stdout
+    assert_same_figures(kit, undisturbed, out)
+
+
+def assert_same_figures(kit: Kit, expected: Path, found: Path) -> None:
+    """The tables, all figures of all cells, every epoch's losses, and every bit of every code."""
+    assert len(kit.frame(found)) == 12
+    pd.testing.assert_frame_equal(kit.frame(found), kit.frame(expected), check_exact=True)
+    suite = load_suite(kit.suite)
+    assert table(summary(kit.frame(found), suite), suite).equals(table(summary(kit.frame(expected), suite), suite))
+    for cell in (expected / "cells").iterdir():
+        twin = found / "cells" / cell.name
+        assert (twin / "history.csv").read_bytes() == (cell / "history.csv").read_bytes()
+        with np.load(cell / "evaluation.npz") as one, np.load(twin / "evaluation.npz") as other:
+            assert one.files == other.files
+            assert all(np.array_equal(one[name], other[name]) for name in one.files)
+    assert {path.suffix for path in (found / ".work").iterdir()} == {".lock", ".json"}
+
+
+def test_damaged_results_are_not_counted_and_are_made_anew(kit: Kit, undisturbed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    shutil.copytree(undisturbed, out)
+    corrupted, truncated, foreign, other = sorted((out / "cells").glob("*/result.json"))[:4]
+    text = corrupted.read_text()
+    corrupted.write_text(re.sub(r'"map": 0\.(\d)', lambda found: f'"map": 0.{9 - int(found[1])}', text))
+    assert corrupted.read_text() != text
+    truncated.write_text(truncated.read_text()[:100])
+    foreign.write_text(other.read_text())
+    assert len(kit.frame(out)) == 9
+    again = kit.run("run", kit.suite, "--out", str(out), "--jobs", "2")
+    assert again.returncode == 0, again.stderr
+    assert "12 cells, 9 complete, 3 to do" in again.stderr
+    assert_same_figures(kit, undisturbed, out)
+
+
+def test_two_runners_at_once_run_each_cell_once(kit: Kit, undisturbed: Path, tmp_path: Path) -> None:
+    arguments = ["run", kit.suite, "--out", str(tmp_path), "--set", "bits=8", "--set", "seed=0"]
+    arguments += ["--only", "full", "fc", "--jobs", "1"]
+    command = [sys.executable, "-m", "ablations", *arguments]
+    both = [
+        subprocess.Popen(command, cwd=kit.path, env=kit.environment, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    messages = [process.communicate(timeout=300)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], messages
+    assert sum(text.count(": MAP ") for text in messages) == 2
+    assert sum(text.count(": run by another runner") for text in messages) > 0
+    frame = kit.frame(undisturbed)
+    expected = frame[(frame["bits"] == 8) & (frame["seed"] == 0) & (frame["variant"] != "no_center")].reset_index(
+        drop=True
+    )
+    pd.testing.assert_frame_equal(kit.frame(tmp_path), expected, check_exact=True)
+
+
+def test_a_directory_that_cannot_be_written_to_is_one_sentence(kit: Kit) -> None:
+    """As an unprivileged user, since root may write anywhere."""
+    out = Path(tempfile.mkdtemp(dir=kit.path))
+    out.chmod(0o555)
+    script = (
+        "import os, sys\nfrom ablations.__main__ import main\n"
+        f"arguments = ['run', {kit.suite!r}, '--out', {str(out)!r}]\n"
+        "main([*arguments, '--dry-run'])\n"  # so that all is imported before the interpreter may be out of reach
+        "if os.getuid() == 0:\n    os.setgroups([])\n    os.setgid(65534)\n    os.setuid(65534)\n"
+        "sys.exit(main(arguments))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=kit.path, env=kit.environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2, result.stderr
+    [sentence] = result.stderr.splitlines()
+    assert sentence == (
+        f"error: cannot write to {out}: Permission denied; nothing incomplete is counted, so make room there or choose "
+        "another --out, and start again"
+    )
+    assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [16, 400], ids=["the runner's own files", "a cell's files"])
+def test_a_full_disk_is_told_and_the_batch_goes_on_once_there_is_room(kit: Kit, size: int) -> None:
+    """On a tmpfs of ``size`` kB in a mount namespace, which goes when the test does."""
+    out = kit.path / f"disk{size}"
+    out.mkdir()
+    settings = ["--set", "bits=8", "--set", "seed=0", "--only", "full"]
+    script = f"""
+import json, subprocess, sys, pathlib
+mount = ["mount", "-t", "tmpfs", "-o"]
+if subprocess.run([*mount, "size={size}k", "tmpfs", {str(out)!r}]).returncode:
+    sys.exit(99)
+def run():
+    command = [sys.executable, "-m", "ablations", "run", {kit.suite!r}, "--out", {str(out)!r}, *{settings!r}]
+    done = subprocess.run(command, capture_output=True, text=True)
+    cells = len(list(pathlib.Path({str(out)!r}).glob("cells/*")))
+    return done.returncode, done.stderr, cells
+full = run()
+subprocess.run(["mount", "-o", "remount,size=64m", {str(out)!r}], check=True)
+print(json.dumps([full, run()]))
+"""
+    namespace = ["unshare", "--mount"] if os.getuid() == 0 else ["unshare", "--map-root-user", "--mount"]
+    result = subprocess.run(
+        [*namespace, sys.executable, "-c", script],
+        cwd=kit.path,
+        env=kit.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode in (1, 99) and not result.stdout:
+        pytest.fail(f"neither a small tmpfs nor a quota can be had here, so a full disk is not tested: {result.stderr}")
+    (status, messages, cells), (status_with_room, messages_with_room, cells_with_room) = json.loads(result.stdout)
+    assert status in (1, 2), messages
+    assert "No space left on device" in messages
+    assert "Traceback" not in messages
+    assert cells == 0
+    assert (status_with_room, cells_with_room) == (0, 1), messages_with_room
+
+
+def test_memory_that_runs_out_and_a_timeout_are_recorded_and_the_others_go_on(kit: Kit, tmp_path: Path) -> None:
+    """A kernel that is killed at every try, and one that takes too long."""
+    arguments = ["--out", str(tmp_path), "--set", "bits=8", "--set", "seed=0", "--only", "full"]
+    slow = kit.run("run", kit.suite, *arguments, "--set", "epochs=100000", "--timeout", "8")
+    assert slow.returncode == 1
+    assert "full 8 bits seed 0: it took longer than the timeout of 8 s (see " in slow.stderr
+    [failed] = (tmp_path / "failed").iterdir()
+    assert "KeyboardInterrupt" in (failed / "notebook.ipynb").read_text()
+    assert "KeyboardInterrupt" in (failed / "error.txt").read_text()
+    before = checkpoints(tmp_path)
+    runner = kit.start("run", kit.suite, *arguments)
+    assert wait_for(lambda: checkpoints(tmp_path).items() - before.items(), 60)
+    [kernel] = kit.processes("ipykernel_launcher")
+    kernel.kill()  # as Linux does where memory runs out
+    assert runner.wait(300) == 1
+    assert "FAILED, Kernel died: it was killed, or memory ran out" in kit.said()
+    assert (
+        sorted(path.name for path in failed.parent.glob("*/*")) == ["error.txt", "error.txt"] + ["notebook.ipynb"] * 2
+    )
