@@ -125,7 +125,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
     ("name", "cells"),
     [
         *[("orl_quick", 18), ("orl", 240), ("orl_published", 3), ("lfw", 9), ("paper", 108)],
-        *[("peers_orl", 96), ("peers_lfw", 96), ("ingredients_orl", 35), ("ingredients_lfw", 35)],
+        *[("peers_orl", 96), ("peers_lfw", 96), ("peers_lfw_split1", 30), ("ingredients_orl", 35), ("ingredients_lfw", 35)],
     ],
 )
 def test_shipped_suites_expand(name: str, cells: int) -> None:
@@ -136,7 +136,7 @@ def test_shipped_suites_expand(name: str, cells: int) -> None:
 
 
 PAPERS_ABLATIONS = ["lfw", "orl", "orl_published", "orl_quick", "paper"]
-PEERS = ["peers_lfw", "peers_orl"]
+PEERS = ["peers_lfw", "peers_lfw_split1", "peers_orl"]
 
 
 def test_every_shipped_suite_is_tested() -> None:
