@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import signal
 import sys
@@ -17,6 +16,7 @@ from .report import build_report, collect, command, markdown, record, record_fig
 from .runner import plan, run, status
 from .suite import load_suite, parse_yaml, suite_names
 from .tuning import results_path, run_trials, tuning_text, tuning_trials, validation_table, validation_trials
+from .workers import cores
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,8 +104,7 @@ def _validate(options: argparse.Namespace) -> int:
 
 
 def _jobs(options: argparse.Namespace) -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return int(options.jobs or max(1, cores // options.threads))
+    return int(options.jobs or max(1, cores() // options.threads))
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:

@@ -18,13 +18,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from ablations.execution import execute
 from ablations.identity import TRAINING_NOTEBOOK, notebook
 from dcbh_core import Config
+
+from .measuring import seconds
 
 CONFIG = Config(dataset="orl", width=0.05, bits=12, epochs=5, device="cpu", dtype="float32")
 PLAIN = """
@@ -62,12 +62,6 @@ def batch(out: Path) -> tuple[float, float]:
     whole = seconds(lambda: subprocess.run(command, check=True, stderr=subprocess.DEVNULL))
     [cell] = (out / "runs" / "cells").glob("*/cell.json")
     return whole, json.loads(cell.read_text())["seconds"]
-
-
-def seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def main() -> None:

@@ -2,7 +2,8 @@
 
 Jang, Jeong, Lee, Cho: Deep Clustering and Block Hashing Network for Face Image Retrieval, ACCV 2018. The modules in the
 order in which data passes through them: config, faces, model, losses, training, hamming, metrics. Beside them are the
-methods that DCBH is compared with, peers and shallow, and figures, which is imported by name.
+methods that DCBH is compared with, peers and shallow; ddh, which reads the pickles of the paper's data; and figures,
+which is imported by name.
 """
 
 from .config import Config

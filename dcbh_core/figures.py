@@ -9,7 +9,6 @@ import base64
 import gzip
 import hashlib
 import io
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from .faces import Faces
-from .training import History
+from .training import History, progress_bar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +40,6 @@ TERM_TITLES = {
     "central": "central similarity\n(cross-entropy, nats)",
     "cosine": "cosine softmax\n(cross-entropy, nats)",
     "spread": "spread of the centres",
-    "metric": "contrast of codes\n(cross-entropy, nats)",
     "total": "total\n(weighted sum)",
 }
 
@@ -86,7 +84,7 @@ def loss_curves(history: History) -> Figure:
     for ax, name in zip(axes, names, strict=True):
         values = [means[name] for means in history]
         sns.lineplot(x=epochs, y=values, ax=ax)
-        ax.set(title=TERM_TITLES[name], xlabel="epoch", ylabel="", ylim=(min(0, *values), None))
+        ax.set(title=TERM_TITLES.get(name, name), xlabel="epoch", ylabel="", ylim=(min(0, *values), None))
     fig.tight_layout()
     return fig
 
@@ -179,13 +177,11 @@ def tsne(vectors: np.ndarray, perplexity: float = 30) -> np.ndarray:
     Source: van der Maaten and Hinton, Visualizing Data using t-SNE, JMLR 2008; by openTSNE (Poličar et al., 2019).
     """
     from openTSNE import TSNE
-    from tqdm.auto import tqdm
 
     if (vectors == vectors[0]).all():
         return np.zeros((len(vectors), 2))
     early, late, every = 250, 500, 50  # iterations
-    quiet: dict[str, Any] = {} if "ipykernel" in sys.modules else {"disable": None}
-    with tqdm(total=early + late, desc=f"t-SNE of {len(vectors):,}", unit="step", **quiet) as progress:
+    with progress_bar(total=early + late, desc=f"t-SNE of {len(vectors):,}", unit="step") as progress:
         method = TSNE(
             perplexity=min(perplexity, len(vectors) / 4),
             initialization="pca",

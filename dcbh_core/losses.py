@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .config import Config
+from .config import OBJECTIVE_DEFAULTS, Config
 from .model import Outputs, descriptor_size
 
 
@@ -38,6 +38,13 @@ def moved_centers(descriptor: Tensor, labels: Tensor, centers: Tensor) -> Tensor
     # Not bincount, which on CUDA would wait for the device.
     counts = torch.zeros_like(centers[:, :1]).index_put((labels,), torch.ones_like(descriptor[:, :1]), accumulate=True)
     return (centers + sums) / (1 + counts)
+
+
+def target_of(config: Config) -> float:
+    """The quantisation target. Without weight the term is only watched, against the objective's own target."""
+    if config.quantization_target is None:
+        return float(OBJECTIVE_DEFAULTS[config.objective]["quantization_target"])
+    return config.quantization_target
 
 
 def weights_of(config: Config, *terms: str) -> dict[str, float]:
@@ -74,8 +81,7 @@ class DCBHObjective(Objective):
     def __init__(self, config: Config, num_identities: int):
         super().__init__()
         self.weights = {"code": 1.0, **weights_of(config, "feature", "quantization", "center")}
-        # Without weight the term is only watched, against the paper's target.
-        self.target = 0.5 if config.quantization_target is None else config.quantization_target
+        self.target = target_of(config)
         # In the authors' code the centres (C, d) are trainable as well as moved, so Adam moves them a second time.
         self.centers = nn.Parameter(
             nn.init.xavier_uniform_(torch.empty(num_identities, descriptor_size(config))),
@@ -108,7 +114,7 @@ class SoftBlockObjective(Objective):
     def __init__(self, config: Config, num_identities: int):
         super().__init__()
         self.weights = {"code": 1.0, **weights_of(config, "quantization", "center")}
-        self.target = 1.0 if config.quantization_target is None else config.quantization_target
+        self.target = target_of(config)
         self.centers = nn.Parameter(torch.randn(num_identities, descriptor_size(config)))
 
     def terms(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:

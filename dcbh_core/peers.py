@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import Config
-from .losses import DCBHObjective, Objective, SoftBlockObjective, quantization_loss, weights_of
+from .losses import DCBHObjective, Objective, SoftBlockObjective, quantization_loss, target_of, weights_of
 from .model import Outputs
 
 CANDIDATES = 4096  # words among which code centres are sought
@@ -29,7 +29,7 @@ class SoftmaxObjective(Objective):
     def __init__(self, config: Config, num_identities: int):
         super().__init__()
         self.weights = {"code": 1.0, **weights_of(config, "quantization")}
-        self.target = 1.0 if config.quantization_target is None else config.quantization_target
+        self.target = target_of(config)
 
     def terms(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
         return {

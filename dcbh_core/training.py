@@ -70,7 +70,7 @@ def train(
     with (
         torch.random.fork_rng(),
         torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
-        _progress(training) as progress,
+        progress_bar(total=training.epochs, initial=training.epoch, desc="training", unit="epoch") as progress,
     ):
         while training.epoch < training.epochs:
             means = training.run_epoch()
@@ -298,9 +298,9 @@ def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
     return images[which[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def _progress(training: Training) -> Any:
-    """A bar in a terminal or a live notebook, nothing in a log (set TQDM_DISABLE=1 to silence a notebook too)."""
+def progress_bar(**options: Any) -> Any:
+    """A bar by tqdm in a terminal or a live notebook, nothing in a log (TQDM_DISABLE=1 silences a notebook too)."""
     from tqdm.auto import tqdm
 
     quiet: dict[str, Any] = {} if "ipykernel" in sys.modules else {"disable": None}
-    return tqdm(total=training.epochs, initial=training.epoch, desc="training", unit="epoch", **quiet)
+    return tqdm(**options, **quiet)

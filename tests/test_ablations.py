@@ -153,6 +153,12 @@ def test_suites_of_peers_write_out_every_field_of_each_objective(name: str) -> N
         assert set(fields) >= {*own, "objective", "learning_rate"}, variant
 
 
+def test_the_second_split_differs_from_the_first_in_its_seed_alone() -> None:
+    first, second = load_suite("peers_lfw"), load_suite("peers_lfw_split1")
+    assert second.variants == first.variants
+    assert second.base == {**first.base, "split_seed": 1}
+
+
 @pytest.mark.parametrize("name", ["peers_lfw", "peers_orl"])
 def test_suites_of_peers_have_five_seeds_at_the_shortest_and_the_longest_code(name: str) -> None:
     suite = load_suite(name)

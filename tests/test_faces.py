@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dcbh_core import Config, Faces, Split, faces, load_faces, load_split
+from dcbh_core.ddh import read_ddh_file
 
 # --- Faces ------------------------------------------------------------------------------------------------------------
 
@@ -708,7 +709,7 @@ VALID = {protocol: pickle.dumps((PIXELS[:2], np.array([0, 1])), protocol) for pr
 
 def read(path: Path, content: bytes) -> tuple[np.ndarray, np.ndarray]:
     path.write_bytes(content)
-    return faces._read_ddh_file(path)
+    return read_ddh_file(path)
 
 
 @pytest.mark.parametrize("protocol", range(6))
@@ -782,7 +783,7 @@ def test_a_pickle_that_asks_for_more_is_refused_and_runs_nothing(tmp_path: Path,
     for number, place in enumerate([content, (content, LABELS), (PIXELS, [0, content]), (PIXELS, LABELS, inside)]):
         put(tmp_path / f"{number}.pkl", place, protocol)
         with pytest.raises(ValueError, match=rf"{number}\.pkl asks for .*{name}; only NumPy arrays"):
-            faces._read_ddh_file(tmp_path / f"{number}.pkl")
+            read_ddh_file(tmp_path / f"{number}.pkl")
     assert not marker.exists()
 
 

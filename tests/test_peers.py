@@ -36,10 +36,9 @@ def check(objective: Objective, outputs: Outputs, labels: torch.Tensor, slow: di
     assert outputs.continuous.grad.isfinite().all()
 
 
-def cross_entropy(logits: list[float], label: int, smoothing: float = 0.0) -> float:
+def cross_entropy(logits: list[float], label: int) -> float:
     log_sum = math.log(sum(math.exp(logit) for logit in logits))
-    wanted = [smoothing / len(logits) + (1 - smoothing) * (c == label) for c in range(len(logits))]
-    return sum(share * (log_sum - logit) for share, logit in zip(wanted, logits, strict=True))
+    return log_sum - logits[label]
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
@@ -61,19 +60,6 @@ def slow_central(q: np.ndarray, y: np.ndarray, centers: np.ndarray) -> float:
             h = (1 + q[i, k]) / 2
             central -= math.log(h if centers[y[i], k] == 1 else 1 - h)
     return central / (N * BITS)
-
-
-def slow_contrast(q: np.ndarray, y: np.ndarray, temperature: float) -> float:
-    per_face = []
-    for i in range(len(q)):
-        shares = []
-        total = sum(math.exp(cosine(q[i], q[a]) / temperature) for a in range(len(q)) if a != i)
-        for p in range(len(q)):
-            if p != i and y[p] == y[i]:
-                shares.append(math.log(math.exp(cosine(q[i], q[p]) / temperature) / total))
-        if shares:
-            per_face.append(-sum(shares) / len(shares))
-    return sum(per_face) / len(per_face) if per_face else 0.0
 
 
 @given(SEEDS)
