@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ablations.report import markdown, recorded, summary, table
+from ablations.report import markdown, recorded, side_by_side, summary, table
 from ablations.suite import load_suite
 from dcbh_core import Config, model, train
 from dcbh_core.config import CHOICES
@@ -74,10 +74,14 @@ def test_lines_of_code_leave_out_blanks_comments_and_docstrings(source, count):
     assert lines_of_code(source) == count
 
 
-def test_the_readme_shows_the_recorded_table():
-    suite = load_suite("orl_quick")
-    expected = markdown(table(summary(recorded("orl_quick"), suite), suite))
-    assert expected in (ROOT / "README.md").read_text("utf-8")
+@pytest.mark.parametrize(
+    ("name", "settings", "metrics"),
+    [("orl_quick", {}, ["map"]), ("lfw", {}, ["map"]), ("peers_lfw", {"bits": [12, 48]}, ["map", "new_map"])],
+)
+def test_the_readme_shows_the_recorded_table(name, settings, metrics):
+    suite = load_suite(name).with_settings(settings)
+    tables = {metric: table(summary(recorded(name), suite, metric), suite) for metric in metrics}
+    assert markdown(side_by_side(tables)) in (ROOT / "README.md").read_text("utf-8")
 
 
 def test_the_readmes_own_head_trains(tiny, monkeypatch):
