@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 
 .PHONY: ablate test test-faults bench notebooks lab clean
 
-ablate: $(INSTALLED)  ## Train DCBH and its ablations on the ORL faces, and report (about ten minutes on two cores)
+ablate: $(INSTALLED)  ## Train DCBH and its ablations on the ORL faces, and report (five to ten minutes on two cores)
 	$(VENV) -m ablations run orl_quick
 	$(VENV) -m ablations report orl_quick
 
@@ -16,10 +16,10 @@ test: $(INSTALLED)  ## Lint, types, size of the core, and all tests
 	$(VENV) -m tests.core_size
 	$(VENV) -m pytest -n auto
 
-bench: $(INSTALLED)  ## Measure training, evaluation, search and t-SNE on this machine (about ten minutes on two cores)
+bench: $(INSTALLED)  ## Measure training, evaluation, search and t-SNE on this machine (about five minutes on two cores)
 	$(VENV) -m benchmarks
 
-test-faults: $(INSTALLED)  ## Kill, fill up and damage running batches: they must end in the same table (about four minutes)
+test-faults: $(INSTALLED)  ## Kill, fill up and damage running batches: they must end in the same table (about five minutes)
 	$(VENV) -m pytest -m faults tests/test_faults.py
 
 notebooks: $(INSTALLED)  ## Execute the notebooks in place, at full size
