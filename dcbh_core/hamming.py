@@ -66,8 +66,12 @@ def distance_histograms(
                 histograms[1, i] += np.bincount(distances[first[i] : last[i]], minlength=bits + 1)
 
     threads = torch.get_num_threads()
-    with ThreadPoolExecutor(threads) as executor:
-        list(executor.map(count, [range(i, len(query_codes), threads) for i in range(threads)]))
+    try:
+        # One torch thread in each of ours, or the counting of one would wait for that of another.
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as executor:
+            list(executor.map(count, [range(i, len(query_codes), threads) for i in range(threads)]))
+    finally:
+        torch.set_num_threads(threads)
     return histograms[0], histograms[1]
 
 
