@@ -17,13 +17,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
 # One name for each library that may do the arithmetic.
 THREAD_VARIABLES = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM")
+COURSE = "course"  # tag of the cells that only a reader of the notebooks wants, such as exercises
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 10.0  # from interrupting a kernel, or from asking a process to end, until it is ended by force
 
@@ -46,6 +47,7 @@ def execute(
     environment: Mapping[str, str] | None = None,
 ) -> None:
     """Execute a notebook with papermill in a new process, with ``threads`` threads, in this process's directory.
+    Cells tagged ``course`` are left out.
 
     Parameters:
         source, output: the notebook, and where the executed one goes.
@@ -88,6 +90,11 @@ def execute(
     if status > 0:
         lines = [line.strip() for line in log.splitlines() if line.strip()]
         raise NotebookError(lines[-1] if lines else "papermill failed", log)
+
+
+def in_batches(cells: Iterable[Any]) -> list[Any]:
+    """A notebook's cells without those tagged ``course``."""
+    return [cell for cell in cells if COURSE not in cell["metadata"].get("tags", ())]
 
 
 def _wait(process: subprocess.Popen[bytes], timeout: float | None, cancelled: Callable[[], bool]) -> int | None:
@@ -134,12 +141,15 @@ def _obey() -> None:
 
 def _main(source: str, output: str, parameters: str) -> None:
     threading.Thread(target=_obey, daemon=True).start()
+    import nbformat
     import papermill
     from nbclient.exceptions import DeadKernelError
 
+    notebook = nbformat.read(source, as_version=4)
+    notebook.cells = in_batches(notebook.cells)
     try:
         papermill.execute_notebook(
-            source, output, json.loads(parameters), kernel_name="python3", language="python", progress_bar=False
+            notebook, output, json.loads(parameters), kernel_name="python3", language="python", progress_bar=False
         )
     except papermill.PapermillExecutionError as error:
         sys.exit(str(error))

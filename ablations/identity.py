@@ -17,11 +17,13 @@ import dcbh_core
 from dcbh_core.config import Config
 from dcbh_core.faces import load_split
 
+from .execution import in_batches
+
 CORE = Path(dcbh_core.__file__).parent
 RUN_DIRECTORY = Path(__file__).with_name("run_directory.py")
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
-TRAINING_NOTEBOOK = "01_train.ipynb"
-REPORT_NOTEBOOK = "04_ablation_report.ipynb"
+TRAINING_NOTEBOOK = "04_train.ipynb"
+REPORT_NOTEBOOK = "07_ablation.ipynb"
 DATA_FIELDS = ("dataset", "root", "min_faces", "queries_per_identity", "split_seed", "new_people")
 
 
@@ -67,11 +69,12 @@ def identify(configs: Iterable[Config], resolve: Callable[[Config], Config] = Co
 
 def code_hash() -> str:
     """Hash of the sources that a cell's figures depend on: ``dcbh_core`` without figures, what fills the run directory,
-    and the code of the training notebook (its prose and outputs are left out)."""
+    and the code of the training notebook (prose, outputs and the cells that batches leave out are not in it)."""
     paths = [*(path for path in CORE.glob("*.py") if path.name != "figures.py"), RUN_DIRECTORY]
     sources = {path.name: path.read_text("utf-8") for path in paths}
     cells = json.loads(notebook(TRAINING_NOTEBOOK).read_text("utf-8"))["cells"]
-    return _sha256([sources, ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]])
+    code = ["".join(cell["source"]) for cell in in_batches(cells) if cell["cell_type"] == "code"]
+    return _sha256([sources, code])
 
 
 def faces_hash(config: Config) -> str:

@@ -38,7 +38,7 @@ def test_an_ablation_of_two_cells_runs_is_reported_and_is_not_run_again(tmp_path
     assert "https://cdn" not in page
 
 
-@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.name != "01_train.ipynb"], ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.name != "04_train.ipynb"], ids=lambda p: p.stem)
 def test_a_notebook_runs_with_small_parameters(path, tmp_path, monkeypatch):
     monkeypatch.setenv("TQDM_DISABLE", "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -49,7 +49,7 @@ def test_a_notebook_runs_with_small_parameters(path, tmp_path, monkeypatch):
 
 
 def test_the_training_notebooks_parameters_are_the_fields_of_the_config():
-    assert list(papermill.inspect_notebook(ROOT / "notebooks/01_train.ipynb")) == ["run_dir", *Config().to_dict()]
+    assert list(papermill.inspect_notebook(ROOT / "notebooks/04_train.ipynb")) == ["run_dir", *Config().to_dict()]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
