@@ -1,5 +1,6 @@
 """The project's own files agree with each other, and the core stays what it promises to be."""
 
+import json
 import re
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import yaml
 
 from ablations.report import markdown, recorded, side_by_side, summary, table
 from ablations.suite import load_suite
+from benchmarks.__main__ import HEADER, line
+from benchmarks.measuring import Figure
 from dcbh_core import Config, model, train
 from dcbh_core.config import CHOICES
 from tests.core_size import lines_of_code
@@ -82,6 +85,16 @@ def test_the_readme_shows_the_recorded_table(name, settings, metrics):
     suite = load_suite(name).with_settings(settings)
     tables = {metric: table(summary(recorded(name), suite, metric), suite) for metric in metrics}
     assert markdown(side_by_side(tables)) in (ROOT / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks/results").glob("*.json")), ids=lambda p: p.stem)
+def test_the_readme_shows_the_recorded_benchmark(path):
+    derived = ("ratio", "share")
+    figures = [
+        Figure(**{name: value for name, value in found.items() if name not in derived})
+        for found in json.loads(path.read_text())["figures"]
+    ]
+    assert "\n".join([HEADER, *map(line, figures)]) in (ROOT / "README.md").read_text("utf-8")
 
 
 def test_the_readmes_own_head_trains(tiny, monkeypatch):
