@@ -1,22 +1,17 @@
 """The exercises of the course: each check says no to the empty exercise, and yes to the solution."""
 
+import itertools
 import json
 import re
 import runpy
-import sys
 from pathlib import Path
 
+import course
 import numpy as np
 import pytest
 import torch
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
-sys.path.insert(0, str(NOTEBOOKS))
-
-import itertools
-
-import course  # noqa: E402
-
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 
 
