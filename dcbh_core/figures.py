@@ -106,7 +106,9 @@ def seen_against_new(statistics: pd.DataFrame) -> Figure:
     points = list(dict.fromkeys(statistics["point"]))
     fig, axes = plt.subplots(1, len(points), figsize=(3.4 * len(points) + 2.6, 3.6), squeeze=False, sharey=True)
     variants = list(dict.fromkeys(statistics["variant"]))
-    styles = list(zip(variants, sns.color_palette("husl", len(variants)), "osD^vP*Xp<>hHd8" * 3, strict=False))
+    # More methods than colours that all eyes tell apart: the marker differs, too.
+    colours = sns.color_palette("colorblind", 10) * 4
+    styles = list(zip(variants, colours, "osD^vP*Xp<>hHd8" * 3, strict=False))
     for ax, point in zip(axes[0], points, strict=True):
         here = statistics[statistics["point"] == point].set_index("variant")
         for variant, colour, marker in styles:
