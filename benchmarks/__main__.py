@@ -17,10 +17,10 @@ from tqdm import tqdm
 
 from dcbh_core.config import resolved_device
 
-from . import retrieval, training
+from . import methods, retrieval, training
 from .measuring import Figure
 
-GROUPS = {"training": training.figures, "retrieval": retrieval.figures}
+GROUPS = {"training": training.figures, "retrieval": retrieval.figures, "methods": methods.figures}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
