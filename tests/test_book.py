@@ -1,9 +1,9 @@
 """The book of the course: nothing in it is loaded from outside, and its links lead somewhere.
 
-Counted as loaded: every ``src``, ``srcset``, ``poster``, ``background`` and ``data`` of an element; every ``href`` except
-that of a link (``<a>``), which leads away only when somebody follows it; every ``url(...)`` and ``@import`` in CSS; every
-import by a script; and the same in the pages that are packed inside pages. What scripts do when they run is seen by the
-browser tests.
+Counted as loaded: every ``src``, ``srcset``, ``poster``, ``background`` and ``data`` of an element; every ``href``
+except that of a link (``<a>``), which leads away only when somebody follows it; every ``url(...)`` and ``@import`` in
+CSS; every import by a script; and the same in the pages that are packed inside pages. What scripts do when they run is
+seen by the browser tests.
 """
 
 import base64
