@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -98,7 +99,7 @@ def lab(workplace: Path) -> Iterator[dict[str, str]]:
         "--port=0",
         "--allow-root",
         # Neither news nor updates: nothing is asked of the network.
-        "--LabApp.news_url=",
+        "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]
     with (workplace / "lab.log").open("w") as log:
@@ -143,7 +144,7 @@ def wait_for(condition: Any, seconds: float, what: str, page: Page | None = None
     while not (result := condition()):
         assert time.monotonic() < end, f"waited {seconds} s for {what}"
         # A browser's events are only handled while one of its own functions waits.
-        page.wait_for_timeout(500) if page else time.sleep(0.2)
+        page.wait_for_timeout(1000) if page else time.sleep(0.2)
     return result
 
 
@@ -161,7 +162,7 @@ def hover_a_face(page: Page, frame: Frame, picture: str, at: int = 0) -> None:
     page.mouse.move(x, y, steps=3)
     faces = frame.locator(".bk-Tooltip img:visible")
     faces.first.wait_for()
-    assert 1 <= faces.count() <= 4
+    assert 1 <= faces.count() <= 3
     for face in faces.all():
         assert face.evaluate("face => face.decode().then(() => face.naturalWidth)") == 32
     assert place["name"] in frame.locator(".bk-Tooltip b:visible").all_inner_texts()
@@ -198,26 +199,23 @@ def test_notebook_6_runs_in_jupyterlab_and_shows_the_face_under_the_mouse(browse
     page = context.new_page()
     page.goto(f"{lab['url']}lab/tree/{path.name}?token={lab['token']}")
     page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=60_000)
-    idle = page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]:visible')
-    idle.wait_for(timeout=60_000)
-    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
+    # Without a kernel, "Run All Cells" would ask for one.
+    page.get_by_text(re.compile(r"\| Idle$")).wait_for(timeout=60_000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    page.locator('.jp-Notebook-ExecutionIndicator[data-status="busy"]:visible').wait_for(timeout=30_000)
-    idle.wait_for(timeout=PATIENCE * 1000)
-    page.keyboard.press("Control+s")
-    code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
 
-    def all_saved() -> bool:
-        nonlocal code
+    def code_cells() -> list[Any] | None:
+        """Those of the notebook as JupyterLab saves it, once all have been executed."""
+        page.keyboard.press("Control+s")
         with contextlib.suppress(ValueError):  # half written
-            code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-        return all(cell.execution_count for cell in code)
+            cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+            return cells if all(cell.execution_count for cell in cells) else None
+        return None
 
-    wait_for(all_saved, 30, "the executed notebook to be saved", page)
-    bad = [output for cell in code for output in cell.outputs if output.output_type == "error"]
-    assert not bad
-    assert not [output for cell in code for output in cell.outputs if output.get("name") == "stderr"]
+    code = wait_for(code_cells, PATIENCE, "all cells to be executed", page)
+    page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]:visible').wait_for()
+    outputs = [output for cell in code for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
     page.screenshot(path=SCREENSHOTS / "jupyterlab.png")
 
     frame = page.locator(".jp-Notebook iframe").first
