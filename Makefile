@@ -23,8 +23,8 @@ test-faults: $(INSTALLED)  ## Kill, fill up and damage running batches: they mus
 	$(VENV) -m pytest -m faults tests/test_faults.py
 
 test-browser: $(INSTALLED)  ## Open notebook 6 in JupyterLab and all pages of the book in Chromium (about two minutes)
-	@command -v chromium google-chrome >/dev/null || test "$$(id -u)" != 0 || { \
-		echo "Installing Chromium ..."; apt-get update -qq; apt-get install -y -qq chromium >/dev/null; } || true
+	@command -v chromium || command -v google-chrome || test "$$(id -u)" != 0 || \
+		{ echo "Installing Chromium ..."; apt-get update -qq; apt-get install -y -qq chromium >/dev/null; } || true
 	$(VENV) -m pytest -m browser tests/test_browser.py
 
 notebooks: $(INSTALLED)  ## Execute the notebooks in place, at full size

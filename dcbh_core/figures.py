@@ -339,5 +339,5 @@ def _data_uri(image: np.ndarray) -> str:
     from PIL import Image
 
     file = io.BytesIO()
-    Image.fromarray(np.moveaxis(image, 0, -1)).save(file, "WEBP", quality=45, method=6)
+    Image.fromarray(np.moveaxis(image, 0, -1)).save(file, "WEBP", quality=65, method=6)
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()

@@ -39,7 +39,7 @@ NOTEBOOK = "06_codes_tsne"
 SCREENSHOTS = ROOT / "runs/screenshots"
 # So that the user's own settings neither matter nor change.
 JUPYTER_PLACES = ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR")
-PATIENCE = 150  # seconds for notebook 6 in JupyterLab, from "Run All Cells" to an idle kernel
+PATIENCE = 300  # seconds for notebook 6 in JupyterLab, from "Run All Cells" to an idle kernel
 
 # The place of one face on the first map of a Bokeh page, in pixels of the window, and the name of its person.
 PLACE_OF_A_FACE = """() => {
@@ -193,7 +193,9 @@ def offline(browser: Browser) -> Iterator[Page]:
     assert complaints == []
 
 
-def test_notebook_6_runs_in_jupyterlab_and_shows_the_face_under_the_mouse(browser, lab, workplace):
+@pytest.fixture(scope="module")
+def executed(browser: Browser, lab: dict[str, str], workplace: Path) -> Iterator[Page]:
+    """Notebook 6 in JupyterLab after "Run All Cells", saved."""
     path = workplace / f"notebooks/{NOTEBOOK}.ipynb"
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
     page = context.new_page()
@@ -204,33 +206,54 @@ def test_notebook_6_runs_in_jupyterlab_and_shows_the_face_under_the_mouse(browse
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 
-    def code_cells() -> list[Any] | None:
-        """Those of the notebook as JupyterLab saves it, once all have been executed."""
+    def all_executed() -> bool:
         page.keyboard.press("Control+s")
         with contextlib.suppress(ValueError):  # half written
-            cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-            return cells if all(cell.execution_count for cell in cells) else None
-        return None
+            return all(cell.execution_count for cell in code_cells(path))
+        return False
 
-    code = wait_for(code_cells, PATIENCE, "all cells to be executed", page)
+    wait_for(all_executed, PATIENCE, "all cells to be executed", page)
     page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]:visible').wait_for()
-    outputs = [output for cell in code for output in cell.outputs]
-    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
-    page.screenshot(path=SCREENSHOTS / "jupyterlab.png")
-
-    frame = page.locator(".jp-Notebook iframe").first
-    frame.wait_for(state="attached")
-    frame.scroll_into_view_if_needed()
-    inner = frame.element_handle().content_frame()
-    hover_a_face(page, inner, "jupyterlab_face")
+    yield page
     context.close()
 
 
-def test_the_map_that_notebook_6_exports_shows_the_face_with_the_network_cut(browser, workplace):
-    exported = workplace / "runs/train/codes.html"  # written by the notebook in the test above
+def code_cells(path: Path) -> list[Any]:
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+def test_notebook_6_runs_in_jupyterlab_and_shows_the_face_under_the_mouse(executed, workplace):
+    outputs = [output for cell in code_cells(workplace / f"notebooks/{NOTEBOOK}.ipynb") for output in cell.outputs]
+    assert outputs
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    executed.screenshot(path=SCREENSHOTS / "jupyterlab.png")
+    frame = executed.locator(".jp-Notebook iframe").first
+    frame.wait_for(state="attached")
+    frame.scroll_into_view_if_needed()
+    hover_a_face(executed, frame.element_handle().content_frame(), "jupyterlab_face")
+
+
+def test_the_map_that_notebook_6_exports_shows_the_face_with_the_network_cut(browser, executed, workplace):
     with offline(browser) as page:
-        page.goto(exported.as_uri())
+        page.goto((workplace / "runs/train/codes.html").as_uri())
         hover_a_face(page, page.main_frame, "exported_face")
+
+
+def test_the_check_with_the_network_cut_sees_who_asks_for_it_and_what_complains(browser, tmp_path):
+    asking, complaining = tmp_path / "asking.html", tmp_path / "complaining.html"
+    asking.write_text(
+        "<script>document.head.append(Object.assign(new Image(), {src: 'https://example.org/'}))</script>"
+    )
+    complaining.write_text("<script>undefined.method()</script>")
+
+    def visit(path: Path) -> None:
+        with offline(browser) as page:
+            page.goto(path.as_uri())
+            page.wait_for_timeout(500)
+
+    for path, found in ((asking, "example.org"), (complaining, "undefined")):
+        with pytest.raises(AssertionError, match=found):
+            visit(path)
 
 
 @pytest.fixture(scope="module")
