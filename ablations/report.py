@@ -279,6 +279,10 @@ def build_report(suite_name: str, out: str | os.PathLike[str], settings: Mapping
         ValueError: there is nothing to report, or what there is must not be mixed.
         NotebookError: the report notebook failed.
     """
+    import nbformat
+
+    from .pages import html_page
+
     suite = load_suite(suite_name).with_settings(settings or {})
     frame = collect(suite, out)
     if frame.empty:
@@ -298,7 +302,8 @@ def build_report(suite_name: str, out: str | os.PathLike[str], settings: Mapping
         (made / "table.tex").write_text(latex(side_by_side(tables)), "utf-8")
         parameters = {"suite": suite_name, "out": str(Path(out).absolute()), "settings": dict(settings or {})}
         execute(notebook(REPORT_NOTEBOOK), made / "report.ipynb", parameters)
-        (made / "report.html").write_text(_html(made / "report.ipynb", suite.title), "utf-8")
+        page = html_page(nbformat.read(made / "report.ipynb", as_version=4), suite.title, code=False)
+        (made / "report.html").write_text(page, "utf-8")
         directory = reports / suite.name
         directory.mkdir(exist_ok=True)
         with FileLock(reports / f".{suite.name}.lock"):
@@ -372,26 +377,3 @@ def _markdown_page(suite: Suite, tables: Mapping[str, pd.DataFrame], remarks: Se
     caption = f"MAP{people}{over}; below the variants, their paired differences to {suite.reference}:"
     parts = [f"# {suite.title}", suite.about, caption, markdown(side_by_side(tables))]
     return "\n\n".join([*parts, *remarks]) + "\n"
-
-
-def _html(path: Path, title: str) -> str:
-    """An executed notebook as one HTML page that loads nothing from elsewhere, without its code."""
-    import nbformat
-    from jinja2 import DictLoader
-    from nbconvert import HTMLExporter
-
-    # nbconvert's page would fetch RequireJS, MathJax and Mermaid, none of which a report needs.
-    blocks = ("html_head_js", "html_head_js_mathjax", "html_head_js_mermaidjs")
-    template = "{% extends 'lab/index.html.j2' %}" + "".join(f"{{% block {name} %}}{{% endblock %}}" for name in blocks)
-    content = nbformat.read(path, as_version=4)
-    content.metadata["title"] = title
-    exporter = HTMLExporter(
-        extra_loaders=[DictLoader({"report.html.j2": template})],
-        template_file="report.html.j2",
-        exclude_input=True,
-        exclude_input_prompt=True,
-        exclude_output_prompt=True,
-        embed_images=True,
-    )
-    page, _ = exporter.from_notebook_node(content)
-    return str(page)

@@ -26,7 +26,7 @@ from .training import History, progress_bar
 if TYPE_CHECKING:
     import pandas as pd
     from bokeh.models import Row
-    from IPython.display import HTML
+    from IPython.display import HTML, Image
 
 RIGHT, WRONG, QUERY = (sns.color_palette("colorblind")[i] for i in (2, 3, 7))
 
@@ -48,6 +48,19 @@ def set_style() -> None:
     """One look for every figure."""
     sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.9)
     plt.rcParams.update({"figure.dpi": 80, "savefig.dpi": 80, "axes.titlesize": "medium"})
+
+
+def compact(fig: Figure) -> Image:
+    """The figure as a picture of at most 256 colours, to end a cell with: a fraction of what it takes up otherwise."""
+    from IPython.display import Image
+    from PIL import Image as pillow
+
+    full, small = io.BytesIO(), io.BytesIO()
+    fig.savefig(full, format="png", bbox_inches="tight")
+    plt.close(fig)
+    dither = pillow.Dither.NONE
+    pillow.open(full).convert("RGB").quantize(256, dither=dither).save(small, "PNG", optimize=True)
+    return Image(small.getvalue())
 
 
 def show_face(ax: Axes, image: np.ndarray, title: str = "", frame: object = None) -> None:
@@ -282,15 +295,15 @@ def hover_maps(maps: dict[str, np.ndarray], faces: Faces, is_query: np.ndarray, 
         "role": np.where(is_query, "query", "gallery"),
     }
     for index, points in enumerate(maps.values()):
-        columns |= {f"x{index}": points[:, 0], f"y{index}": points[:, 1]}
+        columns |= {f"x{index}": points[:, 0].astype(np.float32), f"y{index}": points[:, 1].astype(np.float32)}
     source = ColumnDataSource(columns)
     tooltip = """<div style="text-align: center; padding: 2px">
-        <img src="@face{safe}" alt="" style="width: 112px; height: 112px; image-rendering: pixelated; display: block">
+        <img src="@face{safe}" alt="" style="width: 96px; height: 96px; image-rendering: pixelated; display: block">
         <b>@name</b><br>@note</div>"""
     plots = []
     for index, title in enumerate(maps):
-        # Equal codes lie on one point: show at most four of their faces.
-        hover = HoverTool(tooltips=tooltip, limit=4)
+        # Equal codes lie on one point: show at most three of their faces, which fit below each other.
+        hover = HoverTool(tooltips=tooltip, limit=3)
         tools: list[Any] = [hover, "tap", "lasso_select", "pan", "wheel_zoom", "reset"]
         plot = figure(title=title, tools=tools, height=430, sizing_mode="stretch_width")
         look: Any = {"marker": "marker", "size": "size", "fill_color": "color", "line_color": "edge"}

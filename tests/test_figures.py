@@ -1,8 +1,12 @@
+import io
+
+import matplotlib.pyplot as plt
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from dcbh_core.figures import sample, tsne
+from dcbh_core.figures import compact, sample, tsne
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=60), st.integers(1, 70))
@@ -32,3 +36,14 @@ def test_tsne_keeps_two_groups_apart_and_gives_the_same_map_again():
 
 def test_equal_vectors_share_one_place():
     np.testing.assert_array_equal(tsne(np.ones((12, 8))), np.zeros((12, 2)))
+
+
+def test_a_compact_figure_is_a_small_picture_of_the_same_size_and_is_closed():
+    fig, ax = plt.subplots(figsize=(5, 3))
+    ax.scatter(*np.random.default_rng(0).random((2, 200)))
+    full = io.BytesIO()
+    fig.savefig(full, format="png", bbox_inches="tight")
+    small = compact(fig)
+    assert len(small.data) < len(full.getvalue()) / 2
+    assert Image.open(io.BytesIO(small.data)).size == Image.open(full).size
+    assert not plt.fignum_exists(fig.number)

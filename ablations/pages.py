@@ -1,0 +1,114 @@
+"""Executed notebooks as HTML pages that load nothing from elsewhere, for the report and for the book of the course.
+
+nbconvert's own page fetches RequireJS, MathJax and Mermaid. Here formulas are written as MathML, which browsers draw by
+themselves; nothing else of that is needed. Widgets (progress bars) would need a kernel and are left out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from typing import Any
+
+from latex2mathml.converter import convert
+from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+# Fonts with all the parts of large brackets and sums: of Apple, of Windows, of TeX, of most Linux desktops.
+STYLE = """math { font-family: "STIX Two Math", "Cambria Math", "Latin Modern Math", "DejaVu Math TeX Gyre", math; }
+math[display="block"] { margin: 1em 0; max-width: 100%; overflow: auto hidden; }"""
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+_EMPTY = ("html_head_js", "html_head_js_mathjax", "html_head_js_mermaidjs", "jupyter_widgets")
+_TEMPLATE = (
+    "{% extends 'lab/index.html.j2' %}"
+    + "".join(f"{{% block {name} %}}{{% endblock %}}" for name in _EMPTY)
+    + "{% block html_head_css %}<style>{{ resources.style }}</style>{% endblock %}"
+    + "{% block body_header %}{{ super() }}{{ resources.before }}{% endblock %}"
+    + "{% block body_footer %}{{ resources.after }}{{ super() }}{% endblock %}"
+)
+
+
+def same_address(address: str) -> str | None:
+    """The default of ``link``: no link is changed."""
+    return address
+
+
+def html_page(
+    content: Any,
+    title: str,
+    *,
+    code: bool = True,
+    style: str = "",
+    before: str = "",
+    after: str = "",
+    link: Callable[[str], str | None] = same_address,
+    path: str | os.PathLike[str] = ".",
+) -> str:
+    """A notebook (as nbformat reads it) as one page.
+
+    Parameters:
+        code: show the code as well.
+        style: CSS to be added.
+        before, after: HTML above and below the notebook.
+        link: what becomes of the address of each link in Markdown; None makes plain text of it.
+        path: the directory from which pictures in Markdown are read.
+    """
+    from jinja2 import DictLoader
+
+    content.metadata["title"] = title
+    for cell in content.cells:
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", ())]
+            for output in cell.outputs:
+                if "image/png" in output.get("data", ()):
+                    output.metadata.setdefault("image/png", {}).setdefault("alt", "figure")
+    exporter = HTMLExporter(
+        extra_loaders=[DictLoader({"page.html.j2": _TEMPLATE})],
+        template_file="page.html.j2",
+        exclude_input=not code,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+    )
+    exporter.register_filter("markdown2html", lambda source: markdown_to_html(source, link, path))
+    page, _ = exporter.from_notebook_node(content, resources={"style": STYLE + style, "before": before, "after": after})
+    return str(page)
+
+
+def markdown_to_html(
+    source: str, link: Callable[[str], str | None] = same_address, path: str | os.PathLike[str] = "."
+) -> str:
+    """Markdown as Jupyter reads it, with formulas as MathML; ``link`` and ``path`` as in ``html_page``."""
+    renderer = _Renderer(escape=False, embed_images=True, anchor_link_text="", path=str(path))
+    renderer.address = link
+    return MarkdownWithMath(renderer=renderer).render(source)
+
+
+def mathml(formula: str, display: str = "inline") -> str:
+    """A formula in TeX as MathML."""
+    # The converter knows the environment by its other name only.
+    formula = re.sub(r"\\(begin|end)\{aligned\}", r"\\\1{align*}", formula)
+    # A bar would be taken for an operator between two things: with room around it, and as tall as its neighbour.
+    bare = re.compile(r"<mo((?:(?! form=)[^>])*)>(\||&#x0007C;|&#x02016;)</mo>")
+    fixed = ' stretchy="false"'
+    return bare.sub(lambda bar: f'<mo form="prefix"{bar[1] or fixed}>{bar[2]}</mo>', convert(formula, display=display))
+
+
+class _Renderer(IPythonRenderer):
+    """Markdown to HTML, with formulas as MathML."""
+
+    address: Callable[[str], str | None]
+
+    def block_math(self, body: str) -> str:
+        return mathml(body, "block")
+
+    def inline_math(self, body: str) -> str:
+        return mathml(body)
+
+    def latex_environment(self, name: str, body: str) -> str:
+        return mathml(f"\\begin{{{name}}}{body}\\end{{{name}}}", "block")
+
+    def link(self, text: str, url: str, title: str | None = None) -> str:
+        address = self.address(url)
+        return text if address is None else str(super().link(text, address, title))
