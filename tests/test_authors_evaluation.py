@@ -11,24 +11,9 @@ import pytest
 
 from dcbh_core import evaluate
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "notebooks"))
 
-def authors_bytes(codes: np.ndarray) -> np.ndarray:
-    """Codes bool (n, bits) packed as the authors pack them: +-1 instead of 0 and 1, so a byte of 1-bits S is 2 S - 255.
-
-    Modulo 256 that is the same with and without the byte's highest bit. A partial last byte of m bits holds
-    2 S - (2^m - 1). Integers stand in for the cast of a negative float, which NumPy leaves undefined.
-    """
-    signs = np.where(codes, 1, -1)
-    columns = []
-    for first in range(0, codes.shape[1], 8):
-        block = signs[:, first : first + 8]
-        columns.append((block * 2 ** np.arange(block.shape[1])).sum(1) % 256)
-    return np.stack(columns, 1).astype(np.uint8)
-
-
-def authors_distances(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
-    """(queries, gallery): bits in which the bytes differ."""
-    return np.bitwise_count(authors_bytes(queries)[:, None] ^ authors_bytes(gallery)[None]).sum(2, dtype=int)
+from course.authors import authors_batches, authors_bytes, authors_distances, authors_map, report_of, sorted_map
 
 
 @pytest.mark.parametrize("bits", [8, 24, 48])
@@ -42,15 +27,6 @@ def test_flipping_every_eighth_bit_goes_unnoticed(bits):
 def test_codes_of_12_bits_show_distances_up_to_14():
     codes = np.array([[bool(number >> bit & 1) for bit in range(12)] for number in range(4096)])
     assert authors_distances(codes[::7], codes).max() == 14
-
-
-def authors_map(queries: np.ndarray, query_labels: np.ndarray, gallery: np.ndarray, labels: np.ndarray) -> float:
-    """MAP over the full ranking by the authors' distances; equal ones stay in the gallery's order."""
-    ap = []
-    for distances, label in zip(authors_distances(queries, gallery), query_labels, strict=True):
-        right = labels[np.argsort(distances, kind="stable")] == label
-        ap.append((right.cumsum()[right] / (np.flatnonzero(right) + 1)).mean())
-    return float(np.mean(ap))
 
 
 def test_people_who_differ_in_every_eighth_bit_alone_are_mixed_up():
@@ -73,6 +49,22 @@ def test_without_ties_and_eighth_bits_both_agree():
     assert authors_map(query, labels[:1], gallery, labels) == pytest.approx(
         evaluate(query, labels[:1], gallery, labels).map
     )
+
+
+def test_any_distances_give_the_report_that_the_kit_gives_for_codes():
+    rng = np.random.default_rng(0)
+    codes, labels = rng.random((60, 12)) < 0.5, rng.integers(0, 5, 60)
+    distances = (codes[:20, None] != codes[20:]).sum(2)
+    report = report_of(distances, labels[:20, None] == labels[20:])
+    np.testing.assert_allclose(report.ap, evaluate(codes[:20], labels[:20], codes[20:], labels[20:]).ap)
+    assert report.map_worst <= sorted_map(distances, labels[:20, None] == labels[20:]) <= report.map_best
+
+
+@pytest.mark.parametrize(("size", "parts", "lost"), [(280, 100, 78), (9899, 100, 1), (9900, 100, 0), (19, 5, 1)])
+def test_small_galleries_lose_their_tail(size, parts, lost):
+    batches = authors_batches(size, parts)
+    assert [i for batch in batches for i in batch] == list(range(size - lost))
+    assert len(batches) == parts + 1
 
 
 if __name__ == "__main__":

@@ -1,0 +1,48 @@
+"""Notebook 8 shows all nine findings in the authors' code, each with a difference; and this test would notice."""
+
+from pathlib import Path
+
+import pandas as pd
+import papermill
+import pytest
+
+NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks/08_authors_code.ipynb"
+
+
+def faults(table: pd.DataFrame) -> list[str]:
+    """What is wrong with a table of findings."""
+    numbers = table["finding"].str.split().str[0]
+    missing = [f"finding {number} is missing" for number in range(1, 10) if str(number) not in set(numbers)]
+    same = table["as the code has it"] == table["as intended"]
+    empty = table[["as the code has it", "as intended", "difference"]].isna().any(axis=1)
+    return missing + [f"constant: {name}" for name in table["finding"][same | empty]]
+
+
+def test_each_of_the_nine_findings_has_a_row_with_a_difference(tmp_path, monkeypatch):
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    parameters = {"run_dir": str(tmp_path), "epochs": 12, "shuffles": 5}
+    papermill.execute_notebook(
+        NOTEBOOK, tmp_path / "out.ipynb", parameters, cwd=str(NOTEBOOK.parent), progress_bar=False
+    )
+    table = pd.read_csv(tmp_path / "findings.csv")
+    assert not faults(table)
+    assert len(table) == 9
+    values = table[["as the code has it", "as intended", "difference"]]
+    assert (values.iloc[:, 0] - values.iloc[:, 1] - values.iloc[:, 2]).abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("number", range(1, 10))
+def test_a_finding_that_is_missing_or_constant_is_noticed(number):
+    table = pd.DataFrame(
+        {
+            "finding": [f"{i} something" for i in range(1, 10)],
+            "as the code has it": 1.0,
+            "as intended": 2.0,
+            "difference": -1.0,
+        }
+    )
+    assert not faults(table)
+    assert faults(table.drop(number - 1)) == [f"finding {number} is missing"]
+    table.loc[number - 1, "as the code has it"] = 2.0
+    assert faults(table) == [f"constant: {number} something"]
