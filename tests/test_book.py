@@ -15,11 +15,11 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-
-ROOT = Path(__file__).resolve().parent.parent
 from course.book import Book
 
 from ablations.pages import markdown_to_html, mathml
+
+ROOT = Path(__file__).resolve().parent.parent
 
 LOADING = {"src", "srcset", "poster", "background", "data", "xlink:href"}
 
