@@ -192,8 +192,8 @@ def offline(browser: Browser) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="module")
-def executed(browser: Browser, lab: dict[str, str], workplace: Path) -> Iterator[Page]:
-    """Notebook 6 in JupyterLab after "Run All Cells", saved."""
+def executed(browser: Browser, lab: dict[str, str], workplace: Path) -> Iterator[tuple[Page, list[Any]]]:
+    """Notebook 6 in JupyterLab after "Run All Cells": the window, and the code cells as saved."""
     path = workplace / f"notebooks/{NOTEBOOK}.ipynb"
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
     page = context.new_page()
@@ -204,31 +204,31 @@ def executed(browser: Browser, lab: dict[str, str], workplace: Path) -> Iterator
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 
-    def all_executed() -> bool:
+    def saved() -> list[Any] | None:
+        """The code cells as JupyterLab saves them, once all have been executed."""
         page.keyboard.press("Control+s")
+        page.wait_for_timeout(1000)
         with contextlib.suppress(ValueError):  # half written
-            return all(cell.execution_count for cell in code_cells(path))
-        return False
+            cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+            return cells if all(cell.execution_count for cell in cells) else None
+        return None
 
-    wait_for(all_executed, PATIENCE, "all cells to be executed", page)
+    wait_for(saved, PATIENCE, "all cells to be executed", page)
     page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]:visible').wait_for()
-    yield page
+    yield page, wait_for(saved, 60, "the outputs of the last cell to be saved", page)
     context.close()
 
 
-def code_cells(path: Path) -> list[Any]:
-    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-
-
-def test_notebook_6_runs_in_jupyterlab_and_shows_the_face_under_the_mouse(executed, workplace):
-    outputs = [output for cell in code_cells(workplace / f"notebooks/{NOTEBOOK}.ipynb") for output in cell.outputs]
+def test_notebook_6_runs_in_jupyterlab_and_shows_the_face_under_the_mouse(executed):
+    page, cells = executed
+    outputs = [output for cell in cells for output in cell.outputs]
     assert outputs
     assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
-    executed.screenshot(path=SCREENSHOTS / "jupyterlab.png")
-    frame = executed.locator(".jp-Notebook iframe").first
+    page.screenshot(path=SCREENSHOTS / "jupyterlab.png")
+    frame = page.locator(".jp-Notebook iframe").first
     frame.wait_for(state="attached")
     frame.scroll_into_view_if_needed()
-    hover_a_face(executed, frame.element_handle().content_frame(), "jupyterlab_face")
+    hover_a_face(page, frame.element_handle().content_frame(), "jupyterlab_face")
 
 
 def test_the_map_that_notebook_6_exports_shows_the_face_with_the_network_cut(browser, executed, workplace):
