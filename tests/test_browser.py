@@ -88,18 +88,12 @@ def lab(workplace: Path) -> Iterator[dict[str, str]]:
     """A JupyterLab server on loopback, with an address that nobody else has ("url") and a token; afterwards it and its
     kernels are gone."""
     places = {name: str(workplace / name.lower()) for name in JUPYTER_PLACES}
-    command = [
-        sys.executable,
-        "-m",
-        "jupyterlab",
-        "--no-browser",
-        "--ip=127.0.0.1",
-        "--port=0",
-        "--allow-root",
-        # Neither news nor updates: nothing is asked of the network.
-        "--LabApp.news_url=None",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-    ]
+    # Neither news nor updates, which would ask the network, and the reader.
+    announcements = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
+    config = workplace / JUPYTER_PLACES[1].lower() / "labconfig/page_config.json"
+    config.parent.mkdir(parents=True)
+    config.write_text(json.dumps(announcements))
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", "--port=0", "--allow-root"]
     with (workplace / "lab.log").open("w") as log:
         server = subprocess.Popen(
             [*command, f"--notebook-dir={workplace / 'notebooks'}"],
