@@ -299,8 +299,9 @@ def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def progress_bar(**options: Any) -> Any:
-    """A bar by tqdm in a terminal or a live notebook, nothing in a log (TQDM_DISABLE=1 silences a notebook too)."""
+    """A bar by tqdm in a terminal or a live notebook, nothing in a log; TQDM_DISABLE=1 silences both."""
     from tqdm.auto import tqdm
 
-    quiet: dict[str, Any] = {} if "ipykernel" in sys.modules else {"disable": None}
-    return tqdm(**options, **quiet)
+    # None leaves it to tqdm to look for a terminal. Its bar for notebooks takes no notice of the variable.
+    default = False if "ipykernel" in sys.modules else None
+    return tqdm(**options, disable=bool(os.environ.get("TQDM_DISABLE")) or default)

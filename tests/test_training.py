@@ -1,5 +1,6 @@
 import dataclasses
 import itertools
+import sys
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from dcbh_core import Config, evaluate, train
 from dcbh_core.peers import OBJECTIVES
-from dcbh_core.training import Training, TrainingDiverged, augmented
+from dcbh_core.training import Training, TrainingDiverged, augmented, progress_bar
 from tests.conftest import synthetic_faces
 
 FAST = Config(width=0.05, bits=8, epochs=3, batch_size=8, device="cpu", dtype="float32")
@@ -333,3 +334,14 @@ def test_augmentation_is_a_flip_and_a_shift_of_each_image():
 def test_augmentation_leaves_channels_last():
     images = torch.zeros(4, 3, 32, 32, dtype=torch.uint8)
     assert augmented(images, torch.Generator()).is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("notebook", [True, False])
+def test_progress_bars_can_be_silenced_in_terminals_and_notebooks(notebook, monkeypatch):
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    if notebook:
+        monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    assert progress_bar(total=1).disable
+    monkeypatch.delenv("TQDM_DISABLE")
+    assert progress_bar(total=1).disable != notebook  # pytest has no terminal to draw in
