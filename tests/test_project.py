@@ -79,7 +79,12 @@ def test_lines_of_code_leave_out_blanks_comments_and_docstrings(source, count):
 
 @pytest.mark.parametrize(
     ("name", "settings", "metrics"),
-    [("orl_quick", {}, ["map"]), ("lfw", {}, ["map"]), ("peers_lfw", {"bits": [12, 48]}, ["map", "new_map"])],
+    [
+        ("orl_quick", {}, ["map"]),
+        ("lfw", {}, ["map"]),
+        ("peers_lfw", {"bits": [12, 48]}, ["map", "new_map"]),
+        ("ingredients_orl", {}, ["map", "new_map"]),
+    ],
 )
 def test_the_readme_shows_the_recorded_table(name, settings, metrics):
     suite = load_suite(name).with_settings(settings)
