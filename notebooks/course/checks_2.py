@@ -1,46 +1,113 @@
-"""Checks of notebook 2: block hashing."""
+"""Checks of notebook 2: the block hashing layer."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-import torch
 
-from dcbh_core.model import BlockHead
+from dcbh_core.model import STAGES
+
+from . import Verdict
 
 
-def check_1(answer: Callable[[np.ndarray, int], np.ndarray]) -> Iterator[tuple[bool, str]]:
-    f = np.random.default_rng(1).normal(0, 2, (5, 12)).astype(np.float32)
-    q = np.asarray(answer(f, 4))
-    yield q.shape == (5, 4), f"five faces and four bits give five rows of four numbers: the shape is {q.shape}"
-    expected = torch.tanh(BlockHead(4, 3)(torch.from_numpy(f))).numpy()
-    other = f.reshape(5, 3, 4).swapaxes(1, 2).reshape(5, 12)
+def check_1(answer: Any) -> Iterator[Verdict]:
+    """The block layer: answer(f (n, bits * block_size), block_size) -> q (n, bits)."""
+    f = np.random.default_rng(0).normal(0, 2, (5, 24)).clip(0)
+    got = np.asarray(answer(f.copy(), 6))
+    hint = " (one number for each bit, not for each entry)" if got.shape == f.shape else ""
+    yield got.shape == (5, 4), f"5 descriptors of 24 entries, blocks of 6: you give shape {got.shape}{hint}."
+    yield got.dtype != bool, f"The relaxed code is made of floating-point numbers, not bits: you give {got.dtype}."
+    right = _block_layer(f, 6)
+    hint = ""
+    if not np.allclose(got, right, atol=1e-6):
+        hint = next((f": {why}" for why, wrong in _MISTAKES.items() if np.allclose(got, wrong(f), atol=1e-6)), "")
+    yield np.allclose(got, right, atol=1e-6), f"The values of q for these descriptors{hint}."
+    f = np.random.default_rng(1).normal(0, 2, (3, 36)).clip(0)
+    got = np.asarray(answer(f.copy(), 3))
+    yield got.shape == (3, 12) and np.allclose(got, _block_layer(f, 3), atol=1e-6), "Another size: 12 blocks of 3."
+    with np.errstate(all="ignore"):
+        got = np.asarray(answer(1000 * f, 3))
+    hint = "" if np.isfinite(got).all() else ": infinity divided by infinity is no number; see the hint"
+    yield np.allclose(got, _block_layer(1000 * f, 3), atol=1e-6), f"Very large entries, in the thousands{hint}."
+
+
+def _softmax(blocks: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
+    exponentials = np.exp(blocks - blocks.max(axis, keepdims=True))
+    return exponentials / exponentials.sum(axis, keepdims=True)
+
+
+def _block_layer(f: np.ndarray, block_size: int) -> np.ndarray:
+    return np.tanh(_softmax(f.reshape(len(f), -1, block_size), 2).max(2) - 0.5)
+
+
+# What goes wrong with blocks of 6: sentence -> the wrong layer.
+_MISTAKES = {
+    "the tanh is missing": lambda f: np.arctanh(_block_layer(f, 6)),
+    "the half is not taken away": lambda f: np.tanh(_softmax(f.reshape(len(f), -1, 6), 2).max(2)),
+    "neither half nor tanh": lambda f: _softmax(f.reshape(len(f), -1, 6), 2).max(2),
+    "the shares of each block have to add up to 1, not those of the descriptor or the batch": lambda f: np.tanh(
+        _softmax(f.reshape(len(f), -1, 6), (1, 2)).max(2) - 0.5
+    ),
+    "a block is made of neighbours; here its entries lie far apart": lambda f: np.tanh(
+        _softmax(f.reshape(len(f), 6, -1), 1).max(1) - 0.5
+    ),
+}
+
+
+def check_2(answer: Any) -> Iterator[Verdict]:
+    """The smallest lead that turns a bit on: answer(block_size) -> lead."""
+    for size in (3, 6, 12, 100):
+        x = float(answer(size))
+        share = 1 / (1 + (size - 1) * math.exp(-x))
+        right = abs(share - 0.5) < 1e-3
+        if right:
+            hint = ""
+        elif abs(x - (size - 1)) < 1e-9:
+            hint = " (so much larger must its exponential be; and the entry itself?)"
+        elif abs(x - math.log(size)) < 1e-9:
+            hint = " (how many others are there?)"
+        else:
+            hint = ": enough, but less would do" if share > 0.5 else ": not enough"
+        yield right, f"In a block of {size} a lead of {x:.4g} gives the one entry a share of {share:.4f}{hint}."
+    x = float(answer(2))
+    yield (
+        abs(x) < 2e-3,
+        f"In a block of 2 the lead is {x:.4g}; how much does the larger of two shares need to reach a half?",
+    )
+
+
+def check_3(answer: Any) -> Iterator[Verdict]:
+    """The share of the multiply-adds that a fully connected head would take."""
+    number = isinstance(answer, int | float | np.number) and not isinstance(answer, bool)
+    yield number, f"The answer is one number, here of type {type(answer).__name__.lstrip('_')}."
+    share = float(answer)
+    yield 0 < share < 1, f"A share lies between 0 and 1: {share:g}."
+    pixels, channels, convolutions, weights, without_halving = 32 * 32, 3, 0, 0, 0
+    for stage in STAGES:
+        for wanted in stage:
+            product = 9 * channels * wanted
+            convolutions += product * pixels
+            weights += product
+            without_halving += product * 32 * 32
+            channels = wanted
+        pixels //= 4
+    descriptor, head = 768 * 288, 288 * 48
+    right = head / (convolutions + descriptor + head)
     hints = {
-        "; the tanh is missing": np.arctanh(expected),
-        "; a half is to be taken off before the tanh": np.tanh(np.arctanh(expected) + 0.5),
-        "; the blocks are cut the wrong way round": torch.tanh(BlockHead(4, 3)(torch.from_numpy(other))).numpy(),
+        head
+        / (weights + descriptor + head): "this counts each weight once; a convolution uses its weights in every pixel",
+        head / (without_halving + descriptor + head): "in the later stages the picture is smaller",
+        100 * right: "this is in per cent; a share is asked for",
+        head / (descriptor + head): "and the convolutions?",
     }
-    hint = next((hint for hint, wrong in hints.items() if np.allclose(q, wrong, atol=1e-5)), "")
-    yield np.allclose(q, expected, atol=1e-5), f"random descriptors, blocks of 3{hint}"
-    flat = np.asarray(answer(np.zeros((1, 12)), 2))
-    yield np.allclose(flat, np.tanh(1 / 6 - 0.5)), "blocks of 6 equal entries give the lowest q there is"
-    large = np.asarray(answer(np.array([[1000.0, 0, 0]]), 1))
-    yield np.allclose(large, np.tanh(0.5)), f"an entry of a thousand gives the highest q, without overflow: {large}"
-
-
-def check_2(answer: Callable[[int], float]) -> Iterator[tuple[bool, str]]:
-    for size in (3, 6, 12):
-        lead = float(answer(size))
-        maximum = math.exp(min(lead, 700)) / (math.exp(min(lead, 700)) + size - 1)
-        off = "" if math.isclose(maximum, 0.5) else ", not a half"
-        yield not off, f"block size {size}: with your lead the largest entry holds {maximum:.3f} of the mass{off}"
-
-
-def check_3(answer: Callable[[int], tuple[float, float]]) -> Iterator[tuple[bool, str]]:
-    for size in (3, 6, 1000):
-        low, high = answer(size)
-        yield math.isclose(high, math.tanh(0.5)), f"block size {size}: the highest q, {high:.4f}, does not depend on it"
-        expected = math.tanh(1 / size - 0.5)
-        yield math.isclose(low, expected), f"block size {size}: the lowest q, {low:.4f}, is that of equal entries"
+    hint = next((why for wrong, why in hints.items() if math.isclose(share, wrong, rel_tol=0.05)), "")
+    if not hint:
+        hint = "too large; has every convolution been counted?" if share > right else "too small; is a sum too large?"
+    good = math.isclose(share, right, rel_tol=0.02)
+    yield (
+        good,
+        f"The head's share is {share:.3g}, one multiply-add in {1 / share:,.0f}" + ("." if good else f": {hint}"),
+    )

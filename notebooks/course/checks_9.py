@@ -1,47 +1,98 @@
-"""Checks of notebook 9: new people, and large galleries."""
+"""Checks of notebook 9, new people and large galleries."""
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
-
-def within(bits: int, radius: int) -> int:
-    return sum(math.comb(bits, differing) for differing in range(radius + 1))
+Checked = Iterator[tuple[bool, str]]
 
 
-def check_1(answer: Callable[[int, int], int]) -> Iterator[tuple[bool, str]]:
-    yield answer(12, 0) == 1, "within radius 0 there is the code itself, and nothing else"
-    yield answer(12, 1) == 13, f"12 bits, radius 1: {answer(12, 1)}; itself, and one for each bit that may differ"
-    found = answer(48, 2)
-    ring = "; that is the ring at distance 2 alone" if found == math.comb(48, 2) else ""
-    yield found == within(48, 2), f"48 bits, radius 2: {found}{ring}"
-    yield answer(10, 10) == 1024, "within as many bits as there are lie all codes"
+def _a_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def check_2(answer: Callable[[int, int], float]) -> Iterator[tuple[bool, str]]:
-    found = float(answer(12, 0))
-    yield math.isclose(found, 4096), f"12 bits, radius 0: one of {found:,.0f} strangers has the query's very code"
-    found = float(answer(12, 2))
-    yield math.isclose(found, 4096 / within(12, 2)), f"12 bits, radius 2: one of {found:,.1f}"
-    found = float(answer(48, 8))
-    yield math.isclose(found, 2**48 / within(48, 8)), f"48 bits, radius 8: one of {found:,.0f}"
+def check_1(answer: Callable[..., Any]) -> Checked:
+    value = answer(5, 0)
+    yield (
+        _a_number(value) and value == 1,
+        f"Within radius 0 of a code of 5 bits you count {value}: who is at distance 0?",
+    )
+    value = answer(48, 1)
+    hint = {48: ": the code itself is missing", 49: ""}.get(value, ": each bit can be flipped once")
+    yield value == 49, f"Within radius 1 of a code of 48 bits you count {value}{hint}."
+    value = answer(48, 2)
+    hint = {
+        1177: "",
+        1128: ": those are the codes at distance 2 exactly",
+        2305: ": to flip bit 3 and then bit 7 is the same as 7 and then 3",
+        2353: ": to flip bit 3 and then bit 7 is the same as 7 and then 3",
+    }.get(value, ": which pairs of bits can be flipped?")
+    yield value == 1177, f"Within radius 2 of a code of 48 bits you count {value}{hint}."
+    value = answer(12, 12)
+    yield value == 4096, f"Within radius 12 of a code of 12 bits you count {value}: that should be all codes there are."
 
 
-def check_3(answer: Callable[[dict[int, list[int]], int, int], list[int]]) -> Iterator[tuple[bool, str]]:
-    codes = np.random.default_rng(0).integers(0, 2**8, 200)
-    table: defaultdict[int, list[int]] = defaultdict(list)
-    for face, code in enumerate(codes.tolist()):
-        table[code].append(face)
-    before = len(table)
-    for code in (0, 77, 255):
-        found = list(answer(table, code, 8))
-        expected = np.flatnonzero(np.bitwise_count(codes ^ code) <= 1).tolist()
-        missing, wrong = len(set(expected) - set(found)), len(set(found) - set(expected))
-        off = f": {missing} are missing, {wrong} do not belong there" if missing or wrong else ""
-        yield not off, f"200 random codes of 8 bits, query {code}{off}"
-        yield found == expected, f"query {code}: each face once, in ascending order"
-    yield len(table) == before, "looking something up leaves the table as it was"
+def _size(bits: int, d: int, ones: float) -> float:
+    p = 2 * ones * (1 - ones)
+    return 1 / sum(math.comb(bits, i) * p**i * (1 - p) ** (bits - i) for i in range(d + 1))
+
+
+def check_2(answer: Callable[..., Any]) -> Checked:
+    value = answer(12, 0, 0.5)
+    yield _a_number(value), "For bits, distance and share of ones you return a number."
+    right = math.isclose(value, 4096, rel_tol=1e-3)
+    hint = "" if right else ": how many equally likely codes are there, and how many of them are within distance 0?"
+    if math.isclose(value, 1 / 4096, rel_tol=1e-3):
+        hint = ": that is the probability that one stranger comes so close"
+    yield right, f"12 bits, distance 0, as many ones as zeros: one stranger is expected among {value:,.4g}{hint}."
+    value, wanted = answer(48, 4, 0.5), _size(48, 4, 0.5)
+    right = math.isclose(value, wanted, rel_tol=1e-3)
+    exactly = 2**48 / math.comb(48, 4)
+    hint = ": those nearer than 4 count as well" if math.isclose(value, exactly, rel_tol=1e-3) else ""
+    yield right, f"48 bits, distance 4, as many ones as zeros: {value:,.4g}{hint}."
+    value, wanted = answer(48, 4, 0.2), _size(48, 4, 0.2)
+    right = math.isclose(value, wanted, rel_tol=1e-3)
+    hint = ""
+    if not right:
+        hint = ": two bits differ if the one is 1 and the other 0, or the other way round"
+        if value > _size(48, 4, 0.5):
+            hint += "; and can codes with few ones really lie farther apart than coin tosses?"
+    yield right, f"48 bits, distance 4, one bit in five a 1: {value:,.4g}{hint}."
+    few, many = answer(24, 2, 0.1), answer(24, 2, 0.9)
+    right = math.isclose(few, many, rel_tol=1e-6) and math.isclose(few, _size(24, 2, 0.1), rel_tol=1e-3)
+    yield right, f"Few ones ({few:,.4g}) and few zeros ({many:,.4g}) should come to the same."
+
+
+def check_3(answer: Callable[..., Any]) -> Checked:
+    table = {0b0101: [3, 0], 0b0111: [7], 0b0000: [5], 0b1101: [1]}
+    before = {code: list(faces) for code, faces in table.items()}
+    found = answer(table, 0b0101, 4)
+    is_list = isinstance(found, list)
+    yield is_list, f"You return a {type(found).__name__}; a list is wanted."
+    here = {0, 3} <= set(found)
+    yield here, f"The faces with the very code of the query {'are' if here else 'are not'} among your {len(found)}."
+    nobody_else = not {5} & set(found)
+    yield nobody_else, f"A face at distance 2 {'is left out' if nobody_else else 'has slipped in'}."
+    yield (
+        {1, 7} <= set(found),
+        f"Of two faces at distance 1 you found {len({1, 7} & set(found))}: is every bit flipped once?",
+    )
+    yield list(found) == [0, 1, 3, 7], f"Four faces in all, each once and in order of their indices: {found}."
+    same = table == before
+    yield same, f"The table {'is' if same else 'is no longer'} as it was (a list that you extend may belong to it)."
+    rng = np.random.default_rng(0)
+    codes = rng.integers(2**10, size=2000).tolist()
+    table = {}
+    for index, code in enumerate(codes):
+        table.setdefault(code, []).append(index)
+    wrong = 0
+    for query in (0, 5, 1023):
+        slow = [index for index, code in enumerate(codes) if (code ^ query).bit_count() <= 1]
+        wrong += answer(dict(table), query, 10) != slow
+    yield wrong == 0, f"In a gallery of two thousand codes of 10 bits, {3 - wrong} of 3 queries find what a scan finds."
+    empty = answer({}, 6, 10)
+    yield empty == [], f"In an empty table you find {empty}."

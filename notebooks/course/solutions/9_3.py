@@ -1,4 +1,6 @@
+"""Exercise 9.3. One probe for the code itself and one for each bit; get() has an answer where nobody lives."""
+
+
 def answer(table, code, bits):
-    """`get` leaves no empty lists behind, as indexing a defaultdict would."""
-    keys = [code, *(code ^ (1 << bit) for bit in range(bits))]
-    return sorted(face for key in keys for face in table.get(key, []))
+    probes = [code, *(code ^ (1 << i) for i in range(bits))]
+    return sorted(index for probe in probes for index in table.get(probe, []))
