@@ -6,6 +6,8 @@ import pandas as pd
 import papermill
 import pytest
 
+from dcbh_core import Config, load_split, train
+
 NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks/08_authors_code.ipynb"
 
 
@@ -21,12 +23,16 @@ def faults(table: pd.DataFrame) -> list[str]:
 def test_each_of_the_nine_findings_has_a_row_with_a_difference(tmp_path, monkeypatch):
     monkeypatch.setenv("TQDM_DISABLE", "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    parameters = {"run_dir": str(tmp_path), "epochs": 12, "shuffles": 5}
+    # In float32 the networks come out alike on every processor, or nearly so. Those of finding 8 need some epochs: with
+    # few, the same one could be the best by any measure, and the finding would be constant.
+    config = Config(width=0.1, epochs=12, dtype="float32", device="cpu")
+    train(config, load_split(config).training)[0].save(tmp_path / "model")
+    parameters = {"run_dir": str(tmp_path), "epochs": 15, "shuffles": 5}
     papermill.execute_notebook(
         NOTEBOOK, tmp_path / "out.ipynb", parameters, cwd=str(NOTEBOOK.parent), progress_bar=False
     )
     table = pd.read_csv(tmp_path / "findings.csv")
-    assert not faults(table)
+    assert not faults(table), table.to_string()
     assert len(table) == 9
     values = table[["as the code has it", "as intended", "difference"]]
     assert (values.iloc[:, 0] - values.iloc[:, 1] - values.iloc[:, 2]).abs().max() < 1e-9

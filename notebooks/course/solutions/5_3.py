@@ -1,4 +1,5 @@
-"""A stable sort keeps tied faces as they were stored: right ones first, or last. The distance does not matter."""
+"""A stable sort keeps tied faces in the order in which they arrive: store all right ones first, or last. Distances do
+not matter, as faces that do not tie are sorted apart anyway; so this order serves every query of the person."""
 
 import numpy as np
 
