@@ -21,13 +21,20 @@ def _a_number(value: Any) -> bool:
     return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def _ended(sentence: str) -> str:
+    return sentence if sentence.endswith("?") else sentence + "."
+
+
 def check_1(answer: Callable[..., Any]) -> Checked:
     f, y, c = np.array([[3.0, 4.0]]), np.array([1]), np.array([[9.0, 9.0], [0.0, 0.0]])
     value = np.asarray(answer(f, y, c))
     yield value.ndim == 0, f"For one face you return one number; the shape is {value.shape}."
     hint = {0.0: "", 25.0: ": mind what stands in front of the sum", 5.0: ": is the distance squared in the formula?"}
     hint_of_value = hint.get(round(float(value), 6), "")
-    yield math.isclose(value, 12.5), f"One face at distance 5 from its centre costs {float(value):g}{hint_of_value}."
+    yield (
+        math.isclose(value, 12.5),
+        _ended(f"One face at distance 5 from its centre costs {float(value):g}{hint_of_value}"),
+    )
     f, y, c = _batch(0, 12, 5, 7)
     slow = sum(0.5 * sum((f[i, k] - c[y[i], k]) ** 2 for k in range(7)) for i in range(12))
     value = float(answer(f, y, c))
@@ -36,7 +43,7 @@ def check_1(answer: Callable[..., Any]) -> Checked:
         hint_of_value = ": you take the mean over the batch, as one would today; the published term does not"
     elif math.isclose(value, slow / 84):
         hint_of_value = ": you take the mean over all numbers of all faces; look at the formula once more"
-    yield math.isclose(value, slow), f"Twelve faces of four people together cost {value:.3f}{hint_of_value}."
+    yield math.isclose(value, slow), _ended(f"Twelve faces of four people together cost {value:.3f}{hint_of_value}")
     twice = float(answer(np.concatenate([f, f]), np.concatenate([y, y]), c))
     yield math.isclose(twice, 2 * slow), f"The same batch written down twice costs {twice / slow:.2f} times as much."
 
@@ -48,17 +55,18 @@ def check_2(answer: Callable[..., Any]) -> Checked:
     yield new.shape == c.shape, f"For two people in two dimensions you return an array of shape {new.shape}."
     yield np.allclose(new[0], [1, 1]), f"A person with one face in the batch: the centre moves to {new[0].tolist()}."
     yield np.allclose(new[1], [5, 5]), f"A person who is not in the batch: the centre is at {new[1].tolist()}."
-    yield np.array_equal(c, given), "The centres that were passed in are as they were: the gradients need them."
-    f, y, c = np.array([[3.0], [6.0]]), np.array([0, 0]), np.array([[0.0]])
+    same = np.array_equal(c, given)
+    yield same, f"The centres that were passed in {'are' if same else 'are no longer'} as they were."
+    f, y, c = np.array([[3.0], [9.0]]), np.array([0, 0]), np.array([[0.0]])
     new = float(np.asarray(answer(f, y, c))[0, 0])
     hint = {
+        4.0: "",
         1.5: "; the second face has been forgotten",
-        3.0: "",
-        4.5: "; that is the mean of the faces, and the old centre has no say",
-        6.0: "; that is the last face alone",
-    }.get(new, "; do both faces count, and the old centre once?")
-    sentence = f"A person at 0 with faces at 3 and 6: the centre moves to {new:g}"
-    yield math.isclose(new, 3.0), sentence + (hint or "") + "."
+        4.5: "; the second face has overwritten the first",
+        6.0: "; that is the mean of the faces, and the old centre has no say",
+        9.0: "; that is the last face alone",
+    }.get(new, "; does each face count, and the old centre, once?")
+    yield math.isclose(new, 4.0), f"A person at 0 with faces at 3 and 9: the centre moves to {_ended(f'{new:g}{hint}')}"
     f, y, c = _batch(1, 40, 6, 3)
     slow = np.array(
         [(c[p] + sum((f[i] for i in range(40) if y[i] == p), np.zeros(3))) / (1 + (y == p).sum()) for p in range(6)]
@@ -79,12 +87,12 @@ def check_3(answer: Any) -> Checked:
     hint_of_value = "" if center == 4 else hint.get(float(center), ": how many times as many faces add their share?")
     yield (
         math.isclose(center, 4),
-        f"(a) You say that the centre loss's gradient grows by a factor of {center:g}{hint_of_value}.",
+        _ended(f"(a) You say that the centre loss's gradient grows by a factor of {center:g}{hint_of_value}"),
     )
     hint_of_value = "" if entropy == 1 else ": a mean divides by what the sum grew by"
     yield (
         math.isclose(entropy, 1),
-        f"(b) You say that the cross-entropy's gradient grows by a factor of {entropy:g}{hint_of_value}.",
+        _ended(f"(b) You say that the cross-entropy's gradient grows by a factor of {entropy:g}{hint_of_value}"),
     )
     ratio = weight / 1e-4
     hint_of_value = ""
@@ -94,7 +102,7 @@ def check_3(answer: Any) -> Checked:
         )
     yield (
         math.isclose(ratio, 4),
-        f"(c) Your weight for batch 64 is {ratio:g} times the one for batch 256{hint_of_value}.",
+        _ended(f"(c) Your weight for batch 64 is {ratio:g} times the one for batch 256{hint_of_value}"),
     )
 
 
@@ -110,7 +118,7 @@ def check_4(answer: Callable[..., Any]) -> Checked:
         )
     yield (
         math.isclose(value, 0.5 - math.tanh(0.5), abs_tol=1e-6),
-        f"Blocks of six, ones only: at best {value:.4f}{hint}.",
+        _ended(f"Blocks of six, ones only: at best {value:.4f}{hint}"),
     )
     zero = 0.5 - math.tanh(0.5 - 1 / 6)
     value = answer(6, 0.0)
@@ -119,7 +127,7 @@ def check_4(answer: Callable[..., Any]) -> Checked:
         if math.isclose(value, zero, abs_tol=1e-6)
         else ": how small can the largest of six shares be, and what is |q| there?"
     )
-    yield math.isclose(value, zero, abs_tol=1e-6), f"Blocks of six, zeros only: at best {value:.4f}{hint}."
+    yield math.isclose(value, zero, abs_tol=1e-6), _ended(f"Blocks of six, zeros only: at best {value:.4f}{hint}")
     mixed = 0.25 * (0.5 - math.tanh(0.5)) + 0.75 * zero
     value = answer(6, 0.25)
     yield math.isclose(value, mixed, abs_tol=1e-6), f"Blocks of six, a quarter of them ones: at best {value:.4f}."

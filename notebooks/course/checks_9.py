@@ -15,15 +15,17 @@ def _a_number(value: Any) -> bool:
     return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def _ended(sentence: str) -> str:
+    return sentence if sentence.endswith("?") else sentence + "."
+
+
 def check_1(answer: Callable[..., Any]) -> Checked:
     value = answer(5, 0)
-    yield (
-        _a_number(value) and value == 1,
-        f"Within radius 0 of a code of 5 bits you count {value}: who is at distance 0?",
-    )
+    right = _a_number(value) and value == 1
+    yield right, f"Within radius 0 of a code of 5 bits you count {value}{'.' if right else ': who is at distance 0?'}"
     value = answer(48, 1)
     hint = {48: ": the code itself is missing", 49: ""}.get(value, ": each bit can be flipped once")
-    yield value == 49, f"Within radius 1 of a code of 48 bits you count {value}{hint}."
+    yield value == 49, _ended(f"Within radius 1 of a code of 48 bits you count {value}{hint}")
     value = answer(48, 2)
     hint = {
         1177: "",
@@ -31,9 +33,10 @@ def check_1(answer: Callable[..., Any]) -> Checked:
         2305: ": to flip bit 3 and then bit 7 is the same as 7 and then 3",
         2353: ": to flip bit 3 and then bit 7 is the same as 7 and then 3",
     }.get(value, ": which pairs of bits can be flipped?")
-    yield value == 1177, f"Within radius 2 of a code of 48 bits you count {value}{hint}."
+    yield value == 1177, _ended(f"Within radius 2 of a code of 48 bits you count {value}{hint}")
     value = answer(12, 12)
-    yield value == 4096, f"Within radius 12 of a code of 12 bits you count {value}: that should be all codes there are."
+    hint = "" if value == 4096 else ": should that not be all codes there are?"
+    yield value == 4096, _ended(f"Within radius 12 of a code of 12 bits you count {value}{hint}")
 
 
 def _size(bits: int, d: int, ones: float) -> float:
@@ -48,12 +51,15 @@ def check_2(answer: Callable[..., Any]) -> Checked:
     hint = "" if right else ": how many equally likely codes are there, and how many of them are within distance 0?"
     if math.isclose(value, 1 / 4096, rel_tol=1e-3):
         hint = ": that is the probability that one stranger comes so close"
-    yield right, f"12 bits, distance 0, as many ones as zeros: one stranger is expected among {value:,.4g}{hint}."
+    yield (
+        right,
+        _ended(f"12 bits, distance 0, as many ones as zeros: one stranger is expected among {value:,.4g}{hint}"),
+    )
     value, wanted = answer(48, 4, 0.5), _size(48, 4, 0.5)
     right = math.isclose(value, wanted, rel_tol=1e-3)
     exactly = 2**48 / math.comb(48, 4)
     hint = ": those nearer than 4 count as well" if math.isclose(value, exactly, rel_tol=1e-3) else ""
-    yield right, f"48 bits, distance 4, as many ones as zeros: {value:,.4g}{hint}."
+    yield right, _ended(f"48 bits, distance 4, as many ones as zeros: {value:,.4g}{hint}")
     value, wanted = answer(48, 4, 0.2), _size(48, 4, 0.2)
     right = math.isclose(value, wanted, rel_tol=1e-3)
     hint = ""
@@ -61,7 +67,7 @@ def check_2(answer: Callable[..., Any]) -> Checked:
         hint = ": two bits differ if the one is 1 and the other 0, or the other way round"
         if value > _size(48, 4, 0.5):
             hint += "; and can codes with few ones really lie farther apart than coin tosses?"
-    yield right, f"48 bits, distance 4, one bit in five a 1: {value:,.4g}{hint}."
+    yield right, _ended(f"48 bits, distance 4, one bit in five a 1: {value:,.4g}{hint}")
     few, many = answer(24, 2, 0.1), answer(24, 2, 0.9)
     right = math.isclose(few, many, rel_tol=1e-6) and math.isclose(few, _size(24, 2, 0.1), rel_tol=1e-3)
     yield right, f"Few ones ({few:,.4g}) and few zeros ({many:,.4g}) should come to the same."
@@ -77,13 +83,13 @@ def check_3(answer: Callable[..., Any]) -> Checked:
     yield here, f"The faces with the very code of the query {'are' if here else 'are not'} among your {len(found)}."
     nobody_else = not {5} & set(found)
     yield nobody_else, f"A face at distance 2 {'is left out' if nobody_else else 'has slipped in'}."
-    yield (
-        {1, 7} <= set(found),
-        f"Of two faces at distance 1 you found {len({1, 7} & set(found))}: is every bit flipped once?",
-    )
+    near = {1, 7} & set(found)
+    hint = "." if len(near) == 2 else ": is every bit flipped once?"
+    yield len(near) == 2, f"Of two faces at distance 1 you found {len(near)}{hint}"
     yield list(found) == [0, 1, 3, 7], f"Four faces in all, each once and in order of their indices: {found}."
     same = table == before
-    yield same, f"The table {'is' if same else 'is no longer'} as it was (a list that you extend may belong to it)."
+    hint = "is as it was." if same else "is no longer as it was: a list that you extend may belong to it."
+    yield same, f"The table {hint}"
     rng = np.random.default_rng(0)
     codes = rng.integers(2**10, size=2000).tolist()
     table = {}
