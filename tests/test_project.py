@@ -83,6 +83,7 @@ def test_lines_of_code_leave_out_blanks_comments_and_docstrings(source, count):
         ("orl_quick", {}, ["map"]),
         ("lfw", {}, ["map"]),
         ("peers_lfw", {"bits": [12, 48]}, ["map", "new_map"]),
+        ("peers_orl", {"bits": [12, 48]}, ["map", "new_map"]),
         ("ingredients_orl", {}, ["map", "new_map"]),
     ],
 )
