@@ -30,7 +30,7 @@ def check_1(answer: Any) -> Iterator[Verdict]:
     yield got.shape == (3, 12) and np.allclose(got, _block_layer(f, 3), atol=1e-6), "Another size: 12 blocks of 3."
     with np.errstate(all="ignore"):
         got = np.asarray(answer(1000 * f, 3))
-    hint = "" if np.isfinite(got).all() else ": infinity divided by infinity is no number; see the hint"
+    hint = "" if np.isfinite(got).all() else ": no number comes out; subtract each block's own largest entry first"
     yield np.allclose(got, _block_layer(1000 * f, 3), atol=1e-6), f"Very large entries, in the thousands{hint}."
 
 
@@ -73,10 +73,7 @@ def check_2(answer: Any) -> Iterator[Verdict]:
             hint = ": enough, but less would do" if share > 0.5 else ": not enough"
         yield right, f"In a block of {size} a lead of {x:.4g} gives the one entry a share of {share:.4f}{hint}."
     x = float(answer(2))
-    yield (
-        abs(x) < 2e-3,
-        f"In a block of 2 the lead is {x:.4g}; how much does the larger of two shares need to reach a half?",
-    )
+    yield abs(x) < 2e-3, f"In a block of 2 no lead is needed, as one of two shares is always a half: you give {x:.4g}."
 
 
 def check_3(answer: Any) -> Iterator[Verdict]:
@@ -85,13 +82,14 @@ def check_3(answer: Any) -> Iterator[Verdict]:
     yield number, f"The answer is one number, here of type {type(answer).__name__.lstrip('_')}."
     share = float(answer)
     yield 0 < share < 1, f"A share lies between 0 and 1: {share:g}."
-    pixels, channels, convolutions, weights, without_halving = 32 * 32, 3, 0, 0, 0
+    pixels, channels, convolutions, weights, without_halving, halved_too_early = 32 * 32, 3, 0, 0, 0, 0
     for stage in STAGES:
         for wanted in stage:
             product = 9 * channels * wanted
             convolutions += product * pixels
             weights += product
             without_halving += product * 32 * 32
+            halved_too_early += product * pixels // 4
             channels = wanted
         pixels //= 4
     descriptor, head = 768 * 288, 288 * 48
@@ -102,11 +100,14 @@ def check_3(answer: Any) -> Iterator[Verdict]:
         head / (without_halving + descriptor + head): "in the later stages the picture is smaller",
         100 * right: "this is in per cent; a share is asked for",
         head / (descriptor + head): "and the convolutions?",
+        1 - right: "this is the share of everything else",
+        descriptor / (convolutions + descriptor + head): "this is the share of the layer to the descriptor",
+        head / (halved_too_early + descriptor + head): "a stage halves the picture at its end, after its convolutions",
     }
     hint = next((why for wrong, why in hints.items() if math.isclose(share, wrong, rel_tol=0.05)), "")
     if not hint:
-        hint = "too large; has every convolution been counted?" if share > right else "too small; is a sum too large?"
-    good = math.isclose(share, right, rel_tol=0.02)
+        hint = "too large" if share > right else "too small"
+    good = math.isclose(share, right, rel_tol=0.05)
     yield (
         good,
         f"The head's share is {share:.3g}, one multiply-add in {1 / share:,.0f}" + ("." if good else f": {hint}"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,6 +27,8 @@ def check_1(counts: Any) -> Iterator[Verdict]:
             bit = off[0] + 1
             hint = f": look at bit {bit}, which is "
             hint += "the eighth of its byte" if bit % 8 == 0 else "the last" if bit == bits else "one of the plain ones"
+            few = found[off[0]] < true[off[0]]
+            hint += f"; yours counts {found[off[0]]:g} times, which is {'too few' if few else 'too many'}"
         partial = f", with a last byte of {bits % 8}" if bits % 8 else ""
         yield not len(off), f"each bit of {bits} counts as often as it does in the authors' distance{partial}{hint}"
 
@@ -39,19 +42,22 @@ def check_2(strength: Any) -> Iterator[Verdict]:
         what = f"a kernel of shape {shape} with decay {decay:g}"
         yield 0 < found < 1, f"the factor for {what} lies between 0 and 1 (found {found:.3g})"
         hint = ""
-        if np.isclose(found, true / 2, rtol=1e-3):
+        if math.isclose(found, true / 2, rel_tol=1e-3):
             hint = ": only half of it; the derivative of a square brings a factor with it"
-        elif np.isclose(found, true / decay, rtol=1e-3):
+        elif math.isclose(found, true / decay, rel_tol=1e-3):
             hint = ": one decay is missing; the regulariser is applied twice"
-        elif found != 0 and not np.isclose(found, true, rtol=1e-3):
+        elif not math.isclose(found, true, rel_tol=1e-3):
             hint = f": yours is {found:.3g}, {'too small' if found < true else 'too large'}"
-        yield bool(np.isclose(found, true, rtol=1e-3)), f"the factor for {what} is that of the two gradients{hint}"
+        yield math.isclose(found, true, rel_tol=1e-3), f"the factor for {what} is that of the two gradients{hint}"
 
 
 def check_3(batches: Any) -> Iterator[Verdict]:
     """Batches that cover everybody once."""
     for n, size in ((280, 2), (280, 64), (512, 256), (257, 256), (1, 256), (9899, 98)):
-        found = [(int(start), int(stop)) for start, stop in batches(n, size)]
+        found = list(batches(n, size))
+        pairs = all(not isinstance(pair, range) and len(pair) == 2 for pair in found)
+        yield pairs, f"n = {n}, size = {size}: each batch is a pair (start, stop)"
+        found = [(int(start), int(stop)) for start, stop in found]
         covered = [i for start, stop in found for i in range(start, stop)]
         what = f"n = {n}, size = {size}"
         missing = n - len(set(covered) & set(range(n)))
@@ -61,4 +67,6 @@ def check_3(batches: Any) -> Iterator[Verdict]:
         yield min(lengths) > 0, f"{what}: no batch is empty (the smallest has {min(lengths)} faces)"
         yield max(lengths) <= size, f"{what}: no batch is larger than {size} (the largest has {max(lengths)} faces)"
         smallest, largest = min(lengths), max(lengths)
+        fewest = -(-n // size)
+        yield len(found) == fewest, f"{what}: as few batches as can be ({len(found)}; {fewest} would do)"
         yield largest - smallest <= 1, f"{what}: sizes differ by at most 1 (found {smallest} to {largest} faces)"
