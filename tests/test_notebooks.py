@@ -31,12 +31,14 @@ def test_an_ablation_of_two_cells_runs_is_reported_and_is_not_run_again(tmp_path
         written = {path.name for path in cell.iterdir()}
         assert {"result.json", "evaluation.npz", "history.csv", "model", "notebook.ipynb"} <= written
         assert 0 < json.loads((cell / "result.json").read_text())["metrics"]["map"] <= 1
+        assert "check(" not in (cell / "notebook.ipynb").read_text()  # exercises are for readers
     assert "2 complete, 0 to do" in ablations("run", *where, "--only", "full", "fc").stderr
     report = ablations("report", *where)
     assert report.returncode == 0, report.stderr
     assert "| fc − full |" in report.stdout
     page = (tmp_path / "reports/orl_quick/report.html").read_text()
     assert "https://cdn" not in page
+    assert "Exercise" not in page
 
 
 @pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem not in ELSEWHERE], ids=lambda p: p.stem)
