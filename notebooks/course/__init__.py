@@ -8,9 +8,12 @@ are the functions ``check_1``, ``check_2``, ... of ``course/checks_2.py``; its s
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from dcbh_core import DCBH, Config, load_split, train
 
@@ -66,6 +69,16 @@ def _given(value: Any) -> Any:
     if value is None or value is ...:
         raise Unanswered
     return value
+
+
+def is_number(value: Any) -> bool:
+    """For checks: a finite number, and no truth value."""
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def ended(sentence: str) -> str:
+    """For checks: with a full stop, unless it is a question."""
+    return sentence if sentence.endswith("?") else sentence + "."
 
 
 def trained(run_dir: str | Path, epochs: int | None = None, **fields: Any) -> DCBH:

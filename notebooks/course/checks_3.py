@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-Checked = Iterator[tuple[bool, str]]
+from . import Verdict, ended, is_number
 
 
 def _batch(seed: int, n: int, people: int, d: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -17,15 +17,7 @@ def _batch(seed: int, n: int, people: int, d: int) -> tuple[np.ndarray, np.ndarr
     return rng.standard_normal((n, d)), rng.integers(people - 1, size=n), rng.standard_normal((people, d))
 
 
-def _a_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _ended(sentence: str) -> str:
-    return sentence if sentence.endswith("?") else sentence + "."
-
-
-def check_1(answer: Callable[..., Any]) -> Checked:
+def check_1(answer: Callable[..., Any]) -> Iterator[Verdict]:
     f, y, c = np.array([[3.0, 4.0]]), np.array([1]), np.array([[9.0, 9.0], [0.0, 0.0]])
     value = np.asarray(answer(f, y, c))
     yield value.ndim == 0, f"For one face you return one number; the shape is {value.shape}."
@@ -33,7 +25,7 @@ def check_1(answer: Callable[..., Any]) -> Checked:
     hint_of_value = hint.get(round(float(value), 6), "")
     yield (
         math.isclose(value, 12.5),
-        _ended(f"One face at distance 5 from its centre costs {float(value):g}{hint_of_value}"),
+        ended(f"One face at distance 5 from its centre costs {float(value):g}{hint_of_value}"),
     )
     f, y, c = _batch(0, 12, 5, 7)
     slow = sum(0.5 * sum((f[i, k] - c[y[i], k]) ** 2 for k in range(7)) for i in range(12))
@@ -43,12 +35,12 @@ def check_1(answer: Callable[..., Any]) -> Checked:
         hint_of_value = ": you take the mean over the batch, as one would today; the published term does not"
     elif math.isclose(value, slow / 84):
         hint_of_value = ": you take the mean over all numbers of all faces; look at the formula once more"
-    yield math.isclose(value, slow), _ended(f"Twelve faces of four people together cost {value:.3f}{hint_of_value}")
+    yield math.isclose(value, slow), ended(f"Twelve faces of four people together cost {value:.3f}{hint_of_value}")
     twice = float(answer(np.concatenate([f, f]), np.concatenate([y, y]), c))
     yield math.isclose(twice, 2 * slow), f"The same batch written down twice costs {twice / slow:.2f} times as much."
 
 
-def check_2(answer: Callable[..., Any]) -> Checked:
+def check_2(answer: Callable[..., Any]) -> Iterator[Verdict]:
     f, y, c = np.array([[2.0, 0.0]]), np.array([0]), np.array([[0.0, 2.0], [5.0, 5.0]])
     given = c.copy()
     new = np.asarray(answer(f, y, c))
@@ -66,7 +58,7 @@ def check_2(answer: Callable[..., Any]) -> Checked:
         6.0: "; that is the mean of the faces, and the old centre has no say",
         9.0: "; that is the last face alone",
     }.get(new, "; does each face count, and the old centre, once?")
-    yield math.isclose(new, 4.0), f"A person at 0 with faces at 3 and 9: the centre moves to {_ended(f'{new:g}{hint}')}"
+    yield math.isclose(new, 4.0), f"A person at 0 with faces at 3 and 9: the centre moves to {ended(f'{new:g}{hint}')}"
     f, y, c = _batch(1, 40, 6, 3)
     slow = np.array(
         [(c[p] + sum((f[i] for i in range(40) if y[i] == p), np.zeros(3))) / (1 + (y == p).sum()) for p in range(6)]
@@ -79,20 +71,20 @@ def check_2(answer: Callable[..., Any]) -> Checked:
     )
 
 
-def check_3(answer: Any) -> Checked:
-    three = isinstance(answer, tuple | list) and len(answer) == 3 and all(_a_number(value) for value in answer)
+def check_3(answer: Any) -> Iterator[Verdict]:
+    three = isinstance(answer, tuple | list) and len(answer) == 3 and all(is_number(value) for value in answer)
     yield three, "The answer is a tuple of three numbers."
     center, entropy, weight = answer
     hint = {2.0: ": a square root would be right if the faces pulled in unrelated directions", 16.0: ": once is enough"}
     hint_of_value = "" if center == 4 else hint.get(float(center), ": how many times as many faces add their share?")
     yield (
         math.isclose(center, 4),
-        _ended(f"(a) You say that the centre loss's gradient grows by a factor of {center:g}{hint_of_value}"),
+        ended(f"(a) You say that the centre loss's gradient grows by a factor of {center:g}{hint_of_value}"),
     )
     hint_of_value = "" if entropy == 1 else ": a mean divides by what the sum grew by"
     yield (
         math.isclose(entropy, 1),
-        _ended(f"(b) You say that the cross-entropy's gradient grows by a factor of {entropy:g}{hint_of_value}"),
+        ended(f"(b) You say that the cross-entropy's gradient grows by a factor of {entropy:g}{hint_of_value}"),
     )
     ratio = weight / 1e-4
     hint_of_value = ""
@@ -102,13 +94,13 @@ def check_3(answer: Any) -> Checked:
         )
     yield (
         math.isclose(ratio, 4),
-        _ended(f"(c) Your weight for batch 64 is {ratio:g} times the one for batch 256{hint_of_value}"),
+        ended(f"(c) Your weight for batch 64 is {ratio:g} times the one for batch 256{hint_of_value}"),
     )
 
 
-def check_4(answer: Callable[..., Any]) -> Checked:
+def check_4(answer: Callable[..., Any]) -> Iterator[Verdict]:
     value = answer(6, 1.0)
-    yield _a_number(value), "For a block size and a share of ones you return a number."
+    yield is_number(value), "For a block size and a share of ones you return a number."
     hint = ""
     if not math.isclose(value, 0.5 - math.tanh(0.5), abs_tol=1e-6):
         hint = (
@@ -118,7 +110,7 @@ def check_4(answer: Callable[..., Any]) -> Checked:
         )
     yield (
         math.isclose(value, 0.5 - math.tanh(0.5), abs_tol=1e-6),
-        _ended(f"Blocks of six, ones only: at best {value:.4f}{hint}"),
+        ended(f"Blocks of six, ones only: at best {value:.4f}{hint}"),
     )
     zero = 0.5 - math.tanh(0.5 - 1 / 6)
     value = answer(6, 0.0)
@@ -127,7 +119,7 @@ def check_4(answer: Callable[..., Any]) -> Checked:
         if math.isclose(value, zero, abs_tol=1e-6)
         else ": how small can the largest of six shares be, and what is |q| there?"
     )
-    yield math.isclose(value, zero, abs_tol=1e-6), _ended(f"Blocks of six, zeros only: at best {value:.4f}{hint}")
+    yield math.isclose(value, zero, abs_tol=1e-6), ended(f"Blocks of six, zeros only: at best {value:.4f}{hint}")
     mixed = 0.25 * (0.5 - math.tanh(0.5)) + 0.75 * zero
     value = answer(6, 0.25)
     yield math.isclose(value, mixed, abs_tol=1e-6), f"Blocks of six, a quarter of them ones: at best {value:.4f}."

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 
 from dcbh_core import DCBH, Config
 
+from . import Verdict
 
-def check_1(answer: Callable[[int, int, float], int]) -> Iterator[tuple[bool, str]]:
+
+def check_1(answer: Callable[[int, int, float], int]) -> Iterator[Verdict]:
     model = DCBH(Config(bits=48), 2)
     expected = sum(p.numel() for name, p in model.named_parameters() if name.startswith("descriptor"))
     found = answer(48, 6, 1.0)
@@ -22,7 +24,7 @@ def check_1(answer: Callable[[int, int, float], int]) -> Iterator[tuple[bool, st
     )
 
 
-def check_2(answer: Callable[[int, int, int], float]) -> Iterator[tuple[bool, str]]:
+def check_2(answer: Callable[[int, int, int], float]) -> Iterator[Verdict]:
     factors = [float(answer(step, 100, 10)) for step in range(100)]
     yield math.isclose(factors[9], 1), f"step 9 of 10 warm-up steps has the full rate: {factors[9]:.3f}"
     yield math.isclose(factors[0], 0.1), f"the first step has a tenth of it, not nothing: {factors[0]:.3f}"

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy import stats
 
+from . import Verdict
+
 A = np.array([0.61, 0.64, 0.60, 0.63, 0.62])
 B = np.array([0.69, 0.71, 0.70, 0.70, 0.72])
 
 
-def check_1(answer: Callable[[np.ndarray, np.ndarray], tuple[float, float]]) -> Iterator[tuple[bool, str]]:
+def check_1(answer: Callable[[np.ndarray, np.ndarray], tuple[float, float]]) -> Iterator[Verdict]:
     mean, half_width = answer(A, B)
     yield np.isclose(mean, (B - A).mean()), f"five seeds of two methods: the mean difference is {mean:.4f}"
     expected = stats.t.ppf(0.975, 4) * stats.sem(B - A)
@@ -32,7 +34,7 @@ def check_1(answer: Callable[[np.ndarray, np.ndarray], tuple[float, float]]) -> 
     yield np.isclose(half_width, 0, atol=1e-9), "where every seed gains the same, nothing is uncertain"
 
 
-def check_2(answer: Callable[[int], float]) -> Iterator[tuple[bool, str]]:
+def check_2(answer: Callable[[int], float]) -> Iterator[Verdict]:
     one = answer(1)
     yield abs(one) < 0.02, f"the best of one draw is an ordinary draw, so the mean is 0: {one:.3f}"
     x = np.linspace(-8, 8, 4001)

@@ -8,24 +8,16 @@ from typing import Any
 
 import numpy as np
 
-Checked = Iterator[tuple[bool, str]]
+from . import Verdict, ended, is_number
 
 
-def _a_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _ended(sentence: str) -> str:
-    return sentence if sentence.endswith("?") else sentence + "."
-
-
-def check_1(answer: Callable[..., Any]) -> Checked:
+def check_1(answer: Callable[..., Any]) -> Iterator[Verdict]:
     value = answer(5, 0)
-    right = _a_number(value) and value == 1
+    right = is_number(value) and value == 1
     yield right, f"Within radius 0 of a code of 5 bits you count {value}{'.' if right else ': who is at distance 0?'}"
     value = answer(48, 1)
     hint = {48: ": the code itself is missing", 49: ""}.get(value, ": each bit can be flipped once")
-    yield value == 49, _ended(f"Within radius 1 of a code of 48 bits you count {value}{hint}")
+    yield value == 49, ended(f"Within radius 1 of a code of 48 bits you count {value}{hint}")
     value = answer(48, 2)
     hint = {
         1177: "",
@@ -33,10 +25,10 @@ def check_1(answer: Callable[..., Any]) -> Checked:
         2305: ": to flip bit 3 and then bit 7 is the same as 7 and then 3",
         2353: ": to flip bit 3 and then bit 7 is the same as 7 and then 3",
     }.get(value, ": which pairs of bits can be flipped?")
-    yield value == 1177, _ended(f"Within radius 2 of a code of 48 bits you count {value}{hint}")
+    yield value == 1177, ended(f"Within radius 2 of a code of 48 bits you count {value}{hint}")
     value = answer(12, 12)
     hint = "" if value == 4096 else ": should that not be all codes there are?"
-    yield value == 4096, _ended(f"Within radius 12 of a code of 12 bits you count {value}{hint}")
+    yield value == 4096, ended(f"Within radius 12 of a code of 12 bits you count {value}{hint}")
 
 
 def _size(bits: int, d: int, ones: float) -> float:
@@ -44,22 +36,22 @@ def _size(bits: int, d: int, ones: float) -> float:
     return 1 / sum(math.comb(bits, i) * p**i * (1 - p) ** (bits - i) for i in range(d + 1))
 
 
-def check_2(answer: Callable[..., Any]) -> Checked:
+def check_2(answer: Callable[..., Any]) -> Iterator[Verdict]:
     value = answer(12, 0, 0.5)
-    yield _a_number(value), "For bits, distance and share of ones you return a number."
+    yield is_number(value), "For bits, distance and share of ones you return a number."
     right = math.isclose(value, 4096, rel_tol=1e-3)
     hint = "" if right else ": how many equally likely codes are there, and how many of them are within distance 0?"
     if math.isclose(value, 1 / 4096, rel_tol=1e-3):
         hint = ": that is the probability that one stranger comes so close"
     yield (
         right,
-        _ended(f"12 bits, distance 0, as many ones as zeros: one stranger is expected among {value:,.4g}{hint}"),
+        ended(f"12 bits, distance 0, as many ones as zeros: one stranger is expected among {value:,.4g}{hint}"),
     )
     value, wanted = answer(48, 4, 0.5), _size(48, 4, 0.5)
     right = math.isclose(value, wanted, rel_tol=1e-3)
     exactly = 2**48 / math.comb(48, 4)
     hint = ": those nearer than 4 count as well" if math.isclose(value, exactly, rel_tol=1e-3) else ""
-    yield right, _ended(f"48 bits, distance 4, as many ones as zeros: {value:,.4g}{hint}")
+    yield right, ended(f"48 bits, distance 4, as many ones as zeros: {value:,.4g}{hint}")
     value, wanted = answer(48, 4, 0.2), _size(48, 4, 0.2)
     right = math.isclose(value, wanted, rel_tol=1e-3)
     hint = ""
@@ -67,13 +59,13 @@ def check_2(answer: Callable[..., Any]) -> Checked:
         hint = ": two bits differ if the one is 1 and the other 0, or the other way round"
         if value > _size(48, 4, 0.5):
             hint += "; and can codes with few ones really lie farther apart than coin tosses?"
-    yield right, _ended(f"48 bits, distance 4, one bit in five a 1: {value:,.4g}{hint}")
+    yield right, ended(f"48 bits, distance 4, one bit in five a 1: {value:,.4g}{hint}")
     few, many = answer(24, 2, 0.1), answer(24, 2, 0.9)
     right = math.isclose(few, many, rel_tol=1e-6) and math.isclose(few, _size(24, 2, 0.1), rel_tol=1e-3)
     yield right, f"Few ones ({few:,.4g}) and few zeros ({many:,.4g}) should come to the same."
 
 
-def check_3(answer: Callable[..., Any]) -> Checked:
+def check_3(answer: Callable[..., Any]) -> Iterator[Verdict]:
     table = {0b0101: [3, 0], 0b0111: [7], 0b0000: [5], 0b1101: [1]}
     before = {code: list(faces) for code, faces in table.items()}
     found = answer(table, 0b0101, 4)
