@@ -79,11 +79,12 @@ def _report(options: argparse.Namespace) -> int:
     directory = build_report(options.suite, options.out, settings)
     print((directory / "table.md").read_text("utf-8"))
     print(f"report: {directory / 'report.html'}")
-    if options.record:
+    if options.record is not None:
         suite = load_suite(options.suite).with_settings(settings)
         shown = {field: "DIR" if field == "root" else value for field, value in settings.items()}
-        print(f"recorded: {record(suite, collect(suite, options.out), command('run', suite.name, shown))}")
-        print(f"recorded: {record_figure(suite, directory)}")
+        frame, made_by = collect(suite, options.out), command("run", suite.name, shown)
+        print(f"recorded: {record(suite, frame, made_by, options.record)}")
+        print(f"recorded: {record_figure(suite, directory, options.record)}")
     return 0
 
 
@@ -140,6 +141,12 @@ def _retries(text: str) -> int:
     return int(text)
 
 
+def _part(text: str) -> str:
+    if text and not text.replace("_", "a").replace("-", "a").isalnum():
+        raise argparse.ArgumentTypeError(f"must be of letters, digits, - and _, as it names a file, not {text!r}")
+    return text
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ablations", description="Run and report ablations of DCBH.")
     verbs = parser.add_subparsers(required=True, metavar="list | run | status | report | tune | validate")
@@ -182,7 +189,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     running.add_argument("--dry-run", action="store_true", help="say what would be run, and run nothing")
     reporting.add_argument(
-        "--record", action="store_true", help="also write the figures to ablations/results/SUITE.csv, to be committed"
+        "--record",
+        nargs="?",
+        const="",
+        type=_part,
+        metavar="PART",
+        help="also write the figures to ablations/results/SUITE.csv, to be committed; with PART, to SUITE.PART.csv "
+        "beside it, for other lengths or seeds",
     )
     return parser
 

@@ -205,7 +205,7 @@ def notes(suite: Suite, frame: pd.DataFrame) -> list[str]:
     if "code" in frame and set(frame["code"]) != {code_hash()}:
         sentences.append("The code has changed since these cells were run.")
     if "machine" in frame and frame["machine"].nunique() > 1:
-        machines = ", ".join(sorted(frame["machine"].unique()))
+        machines = "; ".join(sorted(frame["machine"].unique()))
         sentences.append(f"These cells were run on machines of different kinds: {machines}.")
     return sentences
 
@@ -216,12 +216,15 @@ def missing_cells(suite: Suite, frame: pd.DataFrame) -> list[str]:
     return [cell.label for cell in suite.cells() if (cell.variant, *cell.point.values()) not in there]
 
 
-def record(suite: Suite, frame: pd.DataFrame, command: str) -> Path:
+def record(suite: Suite, frame: pd.DataFrame, command: str, part: str = "") -> Path:
     """Write the suite's figures to ``ablations/results/SUITE.csv``, to be committed: comments on how they were made,
     then a row per cell.
 
+    With ``part`` the file is SUITE.PART.csv, beside the others of the suite: other lengths or seeds, run at another
+    time or on another machine. ``recorded`` reads all of them.
+
     Raises:
-        ValueError: a cell is missing.
+        ValueError: a cell is missing, or another part holds one of these cells.
     """
     missing = missing_cells(suite, frame)
     if missing:
@@ -235,16 +238,17 @@ def record(suite: Suite, frame: pd.DataFrame, command: str) -> Path:
     }
     fields = ["seed", *[field for field in suite.grid if field != "seed"]]
     metrics = [metric for metric in RECORDED_METRICS if metric in frame]
-    path = RESULTS / f"{suite.name}.csv"
+    path = RESULTS / f"{_part_name(suite, part)}.csv"
     figures = frame[["variant", *fields, *metrics, "seconds"]].round(dict.fromkeys([*metrics, "seconds"], 6))
+    _together([figures, *(_read(other) for other in _parts(suite.name) if other != path)], suite.name)
     path.write_text(
         "".join(f"# {key}: {value}\n" for key, value in head.items()) + figures.to_csv(index=False), "utf-8"
     )
     return path
 
 
-def record_figure(suite: Suite, report: Path) -> Path:
-    """Keep the first figure of a report (the directory of ``build_report``) as ``ablations/results/SUITE.png``."""
+def record_figure(suite: Suite, report: Path, part: str = "") -> Path:
+    """Keep the first figure of a report (the directory of ``build_report``) as a PNG beside ``record``'s CSV."""
     cells = json.loads((report / "report.ipynb").read_text("utf-8"))["cells"]
     images = [
         output["data"]["image/png"]
@@ -252,7 +256,7 @@ def record_figure(suite: Suite, report: Path) -> Path:
         for output in cell.get("outputs", ())
         if "data" in output and "image/png" in output["data"]
     ]
-    path = RESULTS / f"{suite.name}.png"
+    path = RESULTS / f"{_part_name(suite, part)}.png"
     path.write_bytes(base64.b64decode(images[0]))
     return path
 
@@ -260,13 +264,44 @@ def record_figure(suite: Suite, report: Path) -> Path:
 def recorded(name: str) -> pd.DataFrame:
     """The recorded figures of a suite, a row per cell; ``summary`` takes them as it does those of ``collect``.
 
+    Returns:
+        All parts of the suite together; ``machine`` says which kind of machine made a row.
+
     Raises:
-        ValueError: nothing is recorded under this name.
+        ValueError: nothing is recorded under this name, or two parts hold the same cell.
     """
-    path = RESULTS / f"{name}.csv"
-    if not path.is_file():
+    paths = _parts(name)
+    if not paths:
         raise unknown_name("recorded suite", name, sorted(path.stem for path in RESULTS.glob("*.csv")))
-    return pd.read_csv(path, comment="#")
+    return _together([_read(path) for path in paths], name)
+
+
+def _part_name(suite: Suite, part: str) -> str:
+    return f"{suite.name}.{part}" if part else suite.name
+
+
+def _parts(name: str) -> list[Path]:
+    """The recorded files of a suite: SUITE.csv and every SUITE.PART.csv."""
+    return sorted(path for path in RESULTS.glob("*.csv") if path.stem == name or path.stem.startswith(f"{name}."))
+
+
+def _read(path: Path) -> pd.DataFrame:
+    frame = pd.read_csv(path, comment="#")
+    for line in path.read_text("utf-8").splitlines():
+        if line.startswith("# machine: "):
+            frame["machine"] = line.removeprefix("# machine: ")
+    return frame
+
+
+def _together(parts: Sequence[pd.DataFrame], name: str) -> pd.DataFrame:
+    """The rows of all parts, of which no two may hold one cell."""
+    frame = pd.concat(parts, ignore_index=True)
+    cell = list(frame.columns[: frame.columns.get_loc("map")])  # variant, seed and the other grid fields
+    twice = frame[frame.duplicated(cell)]
+    if len(twice):
+        first = ", ".join(f"{field} {value}" for field, value in twice[cell].iloc[0].items())
+        raise ValueError(f"two recorded parts of suite {name!r} hold one cell ({first}); delete one of their files")
+    return frame
 
 
 def build_report(suite_name: str, out: str | os.PathLike[str], settings: Mapping[str, Any] | None = None) -> Path:

@@ -1050,7 +1050,7 @@ def test_machines_of_different_kinds_are_noted(small: str, fast: list, tmp_path:
     edit(path, "environment", {"device": "cpu", "dtype": "float32", "machine": "another CPU", "torch": "2.13"})
     suite = load_suite(small)
     assert notes(suite, collect(suite, tmp_path)) == [
-        "These cells were run on machines of different kinds: a CPU, another CPU."
+        "These cells were run on machines of different kinds: a CPU; another CPU."
     ]
 
 
@@ -1118,7 +1118,9 @@ def test_recorded_figures_come_back(small: str, tmp_path: Path, monkeypatch: pyt
     ]
     back = recorded("small")
     columns = ["variant", "seed", "bits", "map", "chance", "pixels", "descriptor", "seconds"]
-    pd.testing.assert_frame_equal(back, frame[columns].round(6))
+    pd.testing.assert_frame_equal(back[columns], frame[columns].round(6))
+    assert list(back.columns) == [*columns, "machine"]
+    assert set(back["machine"]) == {"2-core x86-64 CPU, float32, torch 2.13"}
     numbers = ["mean", "half_width", "difference", "difference_half_width"]
     pd.testing.assert_frame_equal(summary(back, suite)[numbers], summary(frame, suite)[numbers], atol=1e-5)
 
@@ -1131,6 +1133,37 @@ def test_an_incomplete_suite_is_not_recorded(small: str, tmp_path: Path, monkeyp
     assert not (tmp_path / "small.csv").exists()
 
 
+def test_parts_of_a_suite_come_back_together(small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    suite = load_suite(small)
+    whole = made_up(suite, [0, 1, 2])
+    whole["machine"] = whole["bits"].map({12: "a GPU", 48: "a CPU"})
+    for bits, part in ((12, ""), (48, "long")):
+        record(suite.with_settings({"bits": [bits]}), whole[whole["bits"] == bits], "command", part)
+    assert sorted(path.name for path in tmp_path.glob("*.csv")) == ["small.csv", "small.long.csv"]
+    (tmp_path / "small_tuning.csv").write_text("variant,map\nfull,0.5\n")  # no part of it
+    back = recorded("small")
+    pd.testing.assert_frame_equal(summary(back, suite), summary(whole.round(6), suite))
+    assert {bits: set(rows["machine"]) for bits, rows in back.groupby("bits")} == {
+        12: {"a GPU, float32, torch 2.13"},
+        48: {"a CPU, float32, torch 2.13"},
+    }
+    assert "These cells were run on machines of different kinds: a CPU, float32, torch 2.13; a GPU" in " ".join(
+        notes(suite, back)
+    )
+
+
+def test_no_cell_is_recorded_in_two_parts(small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    suite = load_suite(small)
+    frame = made_up(suite, [0, 1, 2])
+    record(suite, frame, "command")
+    record(suite, frame, "command")  # the same part again takes its place
+    with pytest.raises(ValueError, match=r"two recorded parts of suite 'small' hold one cell \(variant full, "):
+        record(suite, frame, "command", "again")
+    assert [path.name for path in tmp_path.glob("*.csv")] == ["small.csv"]
+
+
 def test_nothing_recorded_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "RESULTS", tmp_path)
     with pytest.raises(ValueError, match="unknown recorded suite 'orl'"):
@@ -1139,8 +1172,9 @@ def test_nothing_recorded_is_an_error(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_committed_results_fit_their_suites() -> None:
     for path in report.RESULTS.glob("*.csv"):
-        frame = recorded(path.stem)
-        suite = load_suite(re.sub("_(tuning|validation)$", "", path.stem))
+        name = path.stem.split(".")[0]
+        frame = recorded(name)
+        suite = load_suite(re.sub("_(tuning|validation)$", "", name))
         assert set(frame["variant"]) <= set(suite.variants)
         assert frame["map"].between(0, 1).all()
 
@@ -1170,6 +1204,12 @@ def test_report_command(small: str, fast: list, tmp_path: Path, monkeypatch, cap
     assert 'src="http' not in page
     assert "cdnjs" not in page
     assert "# command: python -m ablations run small --set bits=12\n" in (tmp_path / "small.csv").read_text()
+    assert main(["report", small, "--set", "bits=12", "--out", str(out), "--record", "short"]) != 0
+    assert "delete one of their files" in capsys.readouterr().err
+    (tmp_path / "small.csv").unlink()
+    assert main(["report", small, "--set", "bits=12", "--out", str(out), "--record", "short"]) == 0
+    assert (tmp_path / "small.short.csv").exists()
+    assert (tmp_path / "small.short.png").read_bytes() == b"a picture"
 
 
 # Command line
