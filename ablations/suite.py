@@ -166,8 +166,11 @@ class Suite:
         return cells
 
     def with_settings(self, settings: Mapping[str, Any]) -> Suite:
-        """This suite with fields set anew: a list becomes the axis of its field in each grid, a single value the only
-        one on the field's axis or, where the field has none, a field of the base.
+        """This suite with fields set anew: a list becomes the axis of its field, a single value the only one on the
+        field's axis or, where the field has none, a field of the base.
+
+        Values that the grids hold already select from them, so that ``bits=[24]`` keeps to the seeds that are planned
+        at 24 bits; if one is new, they become the axis in each grid.
 
         Raises:
             ValueError: an unknown field, or one that a variant sets itself.
@@ -181,8 +184,12 @@ class Suite:
                     raise ValueError(f"{field} cannot be set: it is what variant {variant!r} is about")
             if isinstance(value, list) or field in grids[0]:
                 base.pop(field, None)
-                for grid in grids:
-                    grid[field] = value if isinstance(value, list) else [value]
+                values = value if isinstance(value, list) else [value]
+                kept = [[value for value in values if value in grid.get(field, [])] for grid in grids]
+                if values and all(any(value in part for part in kept) for value in values):
+                    grids = [{**grid, field: part} for grid, part in zip(grids, kept, strict=True) if part]
+                else:
+                    grids = [{**grid, field: values} for grid in grids]
             else:
                 base[field] = value
         return dataclasses.replace(self, base=base, grids=grids)

@@ -299,8 +299,24 @@ def test_the_points_of_several_grids_come_grid_by_grid(tmp_path: Path) -> None:
 
 
 def test_a_point_of_two_grids_is_one_point(tmp_path: Path) -> None:
-    suite = load_suite(write_suite(tmp_path / "s.yaml", grid=GRIDS)).with_settings({"bits": 48})
-    assert suite.points() == [{"bits": 48, "seed": seed} for seed in (0, 1, 2)]
+    suite = load_suite(write_suite(tmp_path / "s.yaml", grid=GRIDS)).with_settings({"bits": 36})
+    assert suite.points() == [{"bits": 36, "seed": seed} for seed in (0, 1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "points"),
+    [
+        ({"bits": 48}, [(48, 0), (48, 1)]),
+        ({"bits": [48, 12]}, [(12, 0), (12, 1), (12, 2), (48, 0), (48, 1)]),
+        ({"seed": 2}, [(12, 2)]),
+        ({"bits": 48, "seed": [0, 2]}, [(48, 0), (48, 2)]),
+        ({"seed": [7]}, [(12, 7), (24, 7), (48, 7)]),
+        ({"bits": [12, 36]}, [(bits, seed) for bits in (12, 36) for seed in (0, 1, 2)]),
+    ],
+)
+def test_settings_select_among_the_planned_points(tmp_path: Path, settings: dict, points: list) -> None:
+    suite = load_suite(write_suite(tmp_path / "s.yaml", grid=GRIDS)).with_settings(settings)
+    assert [(point["bits"], point["seed"]) for point in suite.points()] == points
 
 
 def test_a_table_counts_the_seeds_of_each_point(tmp_path: Path) -> None:
