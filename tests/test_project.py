@@ -1,5 +1,6 @@
 """The project's own files agree with each other, and the core stays what it promises to be."""
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -77,20 +78,38 @@ def test_lines_of_code_leave_out_blanks_comments_and_docstrings(source, count):
     assert lines_of_code(source) == count
 
 
+RESULTS_PAGE = "ablations/results/README.md"
+
+
 @pytest.mark.parametrize(
-    ("name", "settings", "metrics"),
+    ("page", "name", "settings", "metrics"),
     [
-        ("orl_quick", {}, ["map"]),
-        ("lfw", {}, ["map"]),
-        ("peers_lfw", {"bits": [12, 48]}, ["map", "new_map"]),
-        ("peers_orl", {"bits": [12, 48]}, ["map", "new_map"]),
-        ("ingredients_orl", {}, ["map", "new_map"]),
+        ("README.md", "orl_quick", {}, ["map"]),
+        ("README.md", "lfw", {}, ["map"]),
+        ("README.md", "peers_lfw", {"bits": [12, 48]}, ["map", "new_map"]),
+        (RESULTS_PAGE, "peers_lfw", {"bits": [12, 48]}, ["map", "new_map"]),
+        (RESULTS_PAGE, "peers_lfw_split1", {"seed": [0, 2, 3, 4]}, ["map", "new_map"]),
+        (RESULTS_PAGE, "peers_orl", {}, ["map", "new_map"]),
+        (RESULTS_PAGE, "ingredients_orl", {}, ["map", "new_map"]),
     ],
 )
-def test_the_readme_shows_the_recorded_table(name, settings, metrics):
+def test_a_page_shows_the_recorded_table(page, name, settings, metrics):
     suite = load_suite(name).with_settings(settings)
     tables = {metric: table(summary(recorded(name), suite, metric), suite) for metric in metrics}
-    assert markdown(side_by_side(tables)) in (ROOT / "README.md").read_text("utf-8")
+    assert markdown(side_by_side(tables)) in (ROOT / page).read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("peers_lfw", {"bits": [12, 48]}), ("peers_lfw_split1", {"seed": [0, 2, 3, 4]}), ("peers_orl", {})],
+)
+def test_the_page_of_results_shows_how_far_each_peer_is_from_dcbh_soft(name, settings):
+    suite = dataclasses.replace(load_suite(name).with_settings(settings), reference="dcbh_soft")
+    tables = {metric: table(summary(recorded(name), suite, metric), suite) for metric in ("map", "new_map")}
+    rows = side_by_side(tables)
+    peers = [f"{peer} − dcbh_soft" for peer in ("softmax", "csq", "orthohash", "dcdh", "dcbh")]
+    rows = rows.set_index("variant").loc[peers].reset_index()
+    assert markdown(rows) in (ROOT / RESULTS_PAGE).read_text("utf-8")
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks/results").glob("*.json")), ids=lambda p: p.stem)
@@ -117,8 +136,11 @@ def test_the_readmes_own_head_trains(tiny, monkeypatch):
     assert trained.encode(tiny.images).shape == (len(tiny), 8)
 
 
-def test_the_readmes_links_lead_somewhere():
-    targets = re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text("utf-8"))
-    missing = [target for target in targets if "://" not in target and not (ROOT / target).exists()]
+@pytest.mark.parametrize("page", ["README.md", RESULTS_PAGE])
+def test_the_links_of_a_page_lead_somewhere(page):
+    targets = re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text("utf-8"))
+    missing = [
+        target for target in targets if "://" not in target and not (ROOT / page).parent.joinpath(target).exists()
+    ]
     assert targets
     assert not missing
