@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from .execution import NotebookError
-from .report import build_report, collect, command, markdown, record, record_figure
+from .records import record, record_figure
+from .report import build_report, collect, command, markdown
 from .runner import plan, run, status
 from .suite import load_suite, parse_yaml, suite_names
 from .tuning import results_path, run_trials, tuning_text, tuning_trials, validation_table, validation_trials
@@ -83,8 +84,9 @@ def _report(options: argparse.Namespace) -> int:
         suite = load_suite(options.suite).with_settings(settings)
         shown = {field: "DIR" if field == "root" else value for field, value in settings.items()}
         frame, made_by = collect(suite, options.out), command("run", suite.name, shown)
-        print(f"recorded: {record(suite, frame, made_by, options.record)}")
-        print(f"recorded: {record_figure(suite, directory, options.record)}")
+        path = record(suite, frame, made_by, options.record)
+        record_figure(directory, path.with_suffix(".png"))
+        print(f"recorded: {path}\nrecorded: {path.with_suffix('.png')}")
     return 0
 
 

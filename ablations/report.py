@@ -1,4 +1,4 @@
-"""Tables from run directories: collect, summarise, format, record.
+"""Tables from run directories: collect, summarise, format, report. ``records`` keeps them.
 
 The unit is one figure of one seed. Over seeds: the mean and the half-width of its 95 % t interval, and the differences
 to the reference variant, paired by seed at the same grid point. With fewer than three seeds there is no interval, and
@@ -7,8 +7,6 @@ the points themselves are shown.
 
 from __future__ import annotations
 
-import base64
-import json
 import math
 import os
 import shlex
@@ -27,7 +25,6 @@ from .execution import execute
 from .identity import REPORT_NOTEBOOK, code_hash, identify, notebook, read_cell
 from .suite import Suite, as_yaml, load_suite, point_text
 
-RESULTS = Path(__file__).parent / "results"
 # Floor and ceiling of a MAP: metrics of the reference's own runs.
 CHANCE, PIXELS, DESCRIPTOR = "chance", "raw pixels", "descriptor, not binarised"
 FLOORS = {CHANCE: "chance", PIXELS: "pixels"}
@@ -38,10 +35,6 @@ SHALLOW = {
     "LSH on softmax descriptors": "lsh_descriptor",
     "ITQ on softmax descriptors": "itq_descriptor",
 }
-RECORDED_METRICS = [
-    *("map", "map_worst", "map_best", "precision_at_50", "chance", "pixels", "descriptor", *SHALLOW.values()),
-    *("new_map", "new_chance", "new_pixels", "new_descriptor", *(f"new_{column}" for column in SHALLOW.values())),
-]
 SEEN_AND_NEW = {"map": "seen", "new_map": "new"}  # people of the training set, and people kept out of it
 
 
@@ -214,94 +207,6 @@ def missing_cells(suite: Suite, frame: pd.DataFrame) -> list[str]:
     """Labels of the suite's cells that have no row in the frame."""
     there = set(frame[["variant", *suite.grid]].itertuples(index=False, name=None))
     return [cell.label for cell in suite.cells() if (cell.variant, *cell.point.values()) not in there]
-
-
-def record(suite: Suite, frame: pd.DataFrame, command: str, part: str = "") -> Path:
-    """Write the suite's figures to ``ablations/results/SUITE.csv``, to be committed: comments on how they were made,
-    then a row per cell.
-
-    With ``part`` the file is SUITE.PART.csv, beside the others of the suite: other lengths or seeds, run at another
-    time or on another machine. ``recorded`` reads all of them.
-
-    Raises:
-        ValueError: a cell is missing, or another part holds one of these cells.
-    """
-    missing = missing_cells(suite, frame)
-    if missing:
-        raise ValueError(f"only a complete suite is recorded; missing cells: {', '.join(missing)}")
-    machines = {f"{row.machine}, {row.dtype}, torch {row.torch}" for row in frame.itertuples()}
-    head = {
-        "title": suite.title,
-        "command": command,
-        "seeds": ", ".join(str(seed) for seed in sorted(frame["seed"].unique())),
-        "machine": "; ".join(sorted(machines)),
-    }
-    fields = ["seed", *[field for field in suite.grid if field != "seed"]]
-    metrics = [metric for metric in RECORDED_METRICS if metric in frame]
-    path = RESULTS / f"{_part_name(suite, part)}.csv"
-    figures = frame[["variant", *fields, *metrics, "seconds"]].round(dict.fromkeys([*metrics, "seconds"], 6))
-    _together([figures, *(_read(other) for other in _parts(suite.name) if other != path)], suite.name)
-    path.write_text(
-        "".join(f"# {key}: {value}\n" for key, value in head.items()) + figures.to_csv(index=False), "utf-8"
-    )
-    return path
-
-
-def record_figure(suite: Suite, report: Path, part: str = "") -> Path:
-    """Keep the first figure of a report (the directory of ``build_report``) as a PNG beside ``record``'s CSV."""
-    cells = json.loads((report / "report.ipynb").read_text("utf-8"))["cells"]
-    images = [
-        output["data"]["image/png"]
-        for cell in cells
-        for output in cell.get("outputs", ())
-        if "data" in output and "image/png" in output["data"]
-    ]
-    path = RESULTS / f"{_part_name(suite, part)}.png"
-    path.write_bytes(base64.b64decode(images[0]))
-    return path
-
-
-def recorded(name: str) -> pd.DataFrame:
-    """The recorded figures of a suite, a row per cell; ``summary`` takes them as it does those of ``collect``.
-
-    Returns:
-        All parts of the suite together; ``machine`` says which kind of machine made a row.
-
-    Raises:
-        ValueError: nothing is recorded under this name, or two parts hold the same cell.
-    """
-    paths = _parts(name)
-    if not paths:
-        raise unknown_name("recorded suite", name, sorted(path.stem for path in RESULTS.glob("*.csv")))
-    return _together([_read(path) for path in paths], name)
-
-
-def _part_name(suite: Suite, part: str) -> str:
-    return f"{suite.name}.{part}" if part else suite.name
-
-
-def _parts(name: str) -> list[Path]:
-    """The recorded files of a suite: SUITE.csv and every SUITE.PART.csv."""
-    return sorted(path for path in RESULTS.glob("*.csv") if path.stem == name or path.stem.startswith(f"{name}."))
-
-
-def _read(path: Path) -> pd.DataFrame:
-    frame = pd.read_csv(path, comment="#")
-    for line in path.read_text("utf-8").splitlines():
-        if line.startswith("# machine: "):
-            frame["machine"] = line.removeprefix("# machine: ")
-    return frame
-
-
-def _together(parts: Sequence[pd.DataFrame], name: str) -> pd.DataFrame:
-    """The rows of all parts, of which no two may hold one cell."""
-    frame = pd.concat(parts, ignore_index=True)
-    cell = list(frame.columns[: frame.columns.get_loc("map")])  # variant, seed and the other grid fields
-    twice = frame[frame.duplicated(cell)]
-    if len(twice):
-        first = ", ".join(f"{field} {value}" for field, value in twice[cell].iloc[0].items())
-        raise ValueError(f"two recorded parts of suite {name!r} hold one cell ({first}); delete one of their files")
-    return frame
 
 
 def build_report(suite_name: str, out: str | os.PathLike[str], settings: Mapping[str, Any] | None = None) -> Path:

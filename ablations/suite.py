@@ -185,8 +185,8 @@ class Suite:
             if isinstance(value, list) or field in grids[0]:
                 base.pop(field, None)
                 values = value if isinstance(value, list) else [value]
-                kept = [[value for value in values if value in grid.get(field, [])] for grid in grids]
-                if values and all(any(value in part for part in kept) for value in values):
+                kept = [[one for one in values if one in grid.get(field, [])] for grid in grids]
+                if values and all(any(one in part for part in kept) for one in values):
                     grids = [{**grid, field: part} for grid, part in zip(grids, kept, strict=True) if part]
                 else:
                     grids = [{**grid, field: values} for grid in grids]

@@ -30,7 +30,8 @@ from dcbh_core.model import write_atomically
 from dcbh_core.training import TrainingDiverged
 
 from .identity import DATA_FIELDS, identify
-from .report import RESULTS, SEEN_AND_NEW, side_by_side, summary, table
+from .records import RESULTS
+from .report import SEEN_AND_NEW, side_by_side, summary, table
 from .suite import Suite, as_yaml
 
 SCORES = ["map", "new_map", "score", "seconds"]

@@ -26,13 +26,14 @@ import yaml
 from distributed import LocalCluster
 from filelock import FileLock
 
-from ablations import attempt, identity, report, workers
+from ablations import attempt, identity, records, report, workers
 from ablations import suite as suites
 from ablations.__main__ import main
 from ablations.attempt import Task
 from ablations.execution import NotebookError
 from ablations.identity import identify, read_cell
-from ablations.report import collect, markdown, missing_cells, notes, record, recorded, summary, table
+from ablations.records import record, recorded
+from ablations.report import collect, markdown, missing_cells, notes, summary, table
 from ablations.runner import plan, run
 from ablations.suite import load_suite, parse_yaml
 from ablations.workers import attempt_on_cluster
@@ -1122,7 +1123,7 @@ def test_two_reports_at_a_time_do_not_mix(small: str, fast: list, tmp_path: Path
 
 
 def test_recorded_figures_come_back(small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
     suite = load_suite(small)
     frame = made_up(suite, [0, 1, 2])
     path = record(suite, frame, "python -m ablations run small")
@@ -1142,7 +1143,7 @@ def test_recorded_figures_come_back(small: str, tmp_path: Path, monkeypatch: pyt
 
 
 def test_an_incomplete_suite_is_not_recorded(small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
     suite = load_suite(small)
     with pytest.raises(ValueError, match="missing cells: no_center 48 bits seed 2"):
         record(suite, made_up(suite, [0, 1, 2]).iloc[:-1], "command")
@@ -1150,7 +1151,7 @@ def test_an_incomplete_suite_is_not_recorded(small: str, tmp_path: Path, monkeyp
 
 
 def test_parts_of_a_suite_come_back_together(small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
     suite = load_suite(small)
     whole = made_up(suite, [0, 1, 2])
     whole["machine"] = whole["bits"].map({12: "a GPU", 48: "a CPU"})
@@ -1170,7 +1171,7 @@ def test_parts_of_a_suite_come_back_together(small: str, tmp_path: Path, monkeyp
 
 
 def test_no_cell_is_recorded_in_two_parts(small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
     suite = load_suite(small)
     frame = made_up(suite, [0, 1, 2])
     record(suite, frame, "command")
@@ -1181,13 +1182,13 @@ def test_no_cell_is_recorded_in_two_parts(small: str, tmp_path: Path, monkeypatc
 
 
 def test_nothing_recorded_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
     with pytest.raises(ValueError, match="unknown recorded suite 'orl'"):
         recorded("orl")
 
 
 def test_committed_results_fit_their_suites() -> None:
-    for path in report.RESULTS.glob("*.csv"):
+    for path in records.RESULTS.glob("*.csv"):
         name = path.stem.split(".")[0]
         frame = recorded(name)
         suite = load_suite(re.sub("_(tuning|validation)$", "", name))
@@ -1202,7 +1203,7 @@ def test_report_command(small: str, fast: list, tmp_path: Path, monkeypatch, cap
         "HTML(f'<b>{suite[-10:]} {json.dumps(settings)}</b>')"
     )
     write_notebook(identity.NOTEBOOKS / identity.REPORT_NOTEBOOK, "suite = out = settings = None", shown)
-    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
     out = tmp_path / "runs"
     run_small(small, out, bits=12)
     assert main(["report", small, "--set", "bits=12", "--out", str(out), "--record"]) == 0

@@ -1,0 +1,104 @@
+"""Results that are kept: one small CSV per suite, or per part of it, committed under ``results``."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from dcbh_core.config import unknown_name
+
+from .report import SHALLOW, missing_cells
+from .suite import Suite
+
+RESULTS = Path(__file__).parent / "results"
+RECORDED_METRICS = [
+    *("map", "map_worst", "map_best", "precision_at_50", "chance", "pixels", "descriptor", *SHALLOW.values()),
+    *("new_map", "new_chance", "new_pixels", "new_descriptor", *(f"new_{column}" for column in SHALLOW.values())),
+]
+
+
+def record(suite: Suite, frame: pd.DataFrame, command: str, part: str = "") -> Path:
+    """Write the suite's figures to ``ablations/results/SUITE.csv``, to be committed: comments on how they were made,
+    then a row per cell.
+
+    With ``part`` the file is SUITE.PART.csv, beside the others of the suite: other lengths or seeds, run at another
+    time or on another machine. ``recorded`` reads all of them.
+
+    Raises:
+        ValueError: a cell is missing, or another part holds one of these cells.
+    """
+    missing = missing_cells(suite, frame)
+    if missing:
+        raise ValueError(f"only a complete suite is recorded; missing cells: {', '.join(missing)}")
+    machines = {f"{row.machine}, {row.dtype}, torch {row.torch}" for row in frame.itertuples()}
+    head = {
+        "title": suite.title,
+        "command": command,
+        "seeds": ", ".join(str(seed) for seed in sorted(frame["seed"].unique())),
+        "machine": "; ".join(sorted(machines)),
+    }
+    fields = ["seed", *[field for field in suite.grid if field != "seed"]]
+    metrics = [metric for metric in RECORDED_METRICS if metric in frame]
+    path = RESULTS / f"{suite.name}.{part}.csv" if part else RESULTS / f"{suite.name}.csv"
+    figures = frame[["variant", *fields, *metrics, "seconds"]].round(dict.fromkeys([*metrics, "seconds"], 6))
+    _together([figures, *(_read(other) for other in _parts(suite.name) if other != path)], suite.name)
+    path.write_text(
+        "".join(f"# {key}: {value}\n" for key, value in head.items()) + figures.to_csv(index=False), "utf-8"
+    )
+    return path
+
+
+def record_figure(report: Path, path: Path) -> None:
+    """Keep the first figure of a report (the directory of ``build_report``) as the PNG file ``path``."""
+    cells = json.loads((report / "report.ipynb").read_text("utf-8"))["cells"]
+    images = [
+        output["data"]["image/png"]
+        for cell in cells
+        for output in cell.get("outputs", ())
+        if "data" in output and "image/png" in output["data"]
+    ]
+    path.write_bytes(base64.b64decode(images[0]))
+
+
+def recorded(name: str) -> pd.DataFrame:
+    """The recorded figures of a suite, a row per cell; ``summary`` takes them as it does those of ``collect``.
+
+    Returns:
+        All parts of the suite together; ``machine`` says which kind of machine made a row.
+
+    Raises:
+        ValueError: nothing is recorded under this name, or two parts hold the same cell.
+    """
+    paths = _parts(name)
+    if not paths:
+        raise unknown_name("recorded suite", name, sorted(path.stem for path in RESULTS.glob("*.csv")))
+    return _together([_read(path) for path in paths], name)
+
+
+def _parts(name: str) -> list[Path]:
+    """The recorded files of a suite: SUITE.csv and every SUITE.PART.csv."""
+    return sorted(path for path in RESULTS.glob("*.csv") if path.stem == name or path.stem.startswith(f"{name}."))
+
+
+def _read(path: Path) -> pd.DataFrame:
+    text = path.read_text("utf-8")
+    machine = re.search("^# machine: (.*)$", text, re.M)
+    frame = pd.read_csv(io.StringIO(text), comment="#")
+    return frame.assign(machine=machine[1]) if machine else frame
+
+
+def _together(parts: Sequence[pd.DataFrame], name: str) -> pd.DataFrame:
+    """The rows of all parts, of which no two may hold one cell."""
+    frame = pd.concat(parts, ignore_index=True)
+    cell = list(frame.columns[: frame.columns.get_loc("map")])  # variant, seed and the other grid fields
+    twice = frame[frame.duplicated(cell)]
+    if len(twice):
+        first = ", ".join(f"{field} {value}" for field, value in twice[cell].iloc[0].items())
+        raise ValueError(f"two recorded parts of suite {name!r} hold one cell ({first}); delete one of their files")
+    return frame
