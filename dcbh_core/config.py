@@ -1,132 +1,168 @@
-"""Every setting of an experiment in one flat, frozen dataclass.
+"""Every setting of an experiment in one flat, frozen object.
 
 Each field is also a papermill parameter of the training notebook and a key of an ablation suite, so that one name means
-one thing everywhere.
+one thing everywhere. The constants of an objective are fields too, and stand in its class.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from .heads import Head
+from .losses import Objective
+from .methods import KINDS, find_head, find_objective, own_file, unknown_name
 
 DDH_DATASETS = ("facescrub", "youtube_faces")
 CHOICES: dict[str, tuple[str, ...]] = {
     "dataset": ("orl", "lfw", *DDH_DATASETS, "folder"),
-    "head": ("block", "fc", "divide_encode", "mass", "direct"),
-    "objective": ("dcbh", "dcbh_soft", "softmax", "csq", "orthohash", "dcdh"),
+    "scored_on": ("queries", "validation"),
     "recipe": ("modern", "published"),
     "device": ("auto", "cpu", "cuda"),
     "dtype": ("auto", "float32", "bfloat16"),
 }
-
-# What each recipe does when a field is left at None. "published" follows the authors' code: its weight decay had no
-# effect (the regulariser was applied to the regularisation losses, not to the weights), so it is 0 here.
-RECIPES: dict[str, dict[str, Any]] = {
-    "modern": {"epochs": 60, "batch_size": 64, "learning_rate": 1e-3, "weight_decay": 2e-4, "augment": True},
-    "published": {"epochs": 2000, "batch_size": 256, "learning_rate": 1e-3, "weight_decay": 0.0, "augment": False},
-}
-
-# What each objective does when a field is left at None: its head, and the weights and constants of its paper. A field
-# that is listed here and not under an objective has no effect on that one.
-OBJECTIVE_DEFAULTS: dict[str, dict[str, Any]] = {
-    "dcbh": {
-        "head": "block",
-        "feature_weight": 1.0,
-        "center_weight": 1e-4,
-        "quantization_weight": 0.1,
-        "quantization_target": 0.5,
-    },
-    "dcbh_soft": {"head": "mass", "center_weight": 0.1, "quantization_weight": 0.1, "quantization_target": 1.0},
-    "softmax": {"head": "direct", "quantization_weight": 0.1, "quantization_target": 1.0},
-    "csq": {"head": "direct", "quantization_weight": 1e-4},
-    "orthohash": {"head": "direct", "scale": 8.0, "margin": 0.2},
-    "dcdh": {"head": "direct", "scale": 0.25, "spread_weight": 0.1, "quantization_weight": 0.01},
-}
-OBJECTIVE_FIELDS = set().union(*OBJECTIVE_DEFAULTS.values()) - {"head"}
 BLOCK_SIZE = 6  # the authors' code
 
-
-def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
-    """A ValueError that says which ``kind`` of name is unknown, which known one is nearest, and what there is."""
-    known = list(known)
-    nearest = difflib.get_close_matches(str(name), known, n=1)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    return ValueError(f"unknown {kind} {name!r}{hint} (known: {', '.join(known)})")
+# What each recipe does when a field is left at None or "auto". "published" follows the authors' code: it computes in
+# float32, and its weight decay had no effect (the regulariser was applied to the regularisation losses, not to the
+# weights), so it is 0 here.
+RECIPES: dict[str, dict[str, Any]] = {
+    "modern": {"epochs": 60, "batch_size": 64, "learning_rate": 1e-3, "weight_decay": 2e-4, "augment": True},
+    "published": {
+        "epochs": 2000,
+        "batch_size": 256,
+        "learning_rate": 1e-3,
+        "weight_decay": 0.0,
+        "augment": False,
+        "dtype": "float32",
+    },
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Data:
+    """Which faces a config is about: its fields on data and split, filled in.
+
+    Attributes: see ``Config``.
+    """
+
+    dataset: str
+    root: str | None
+    min_faces: int | None
+    queries_per_identity: int | None
+    split_seed: int | None
+    new_people: float
+    scored_on: str
+
+
+@dataclasses.dataclass(frozen=True, init=False)
 class Config:
     """One experiment: data and split, network, objective, training.
 
     Fields that are None are decided by the data set, the recipe or the objective; a value given here always wins, and
-    ``resolved()`` shows what was decided. A field that is set although it has no effect on the chosen data set or
-    objective is a ValueError, as is every unknown or impossible value.
+    ``resolved()`` shows what was decided. Beside the fields below, a config takes the constants of its objective, such
+    as ``Config(center_weight=0)``, and has them as attributes; the class of an objective says which they are.
+
+    Attributes:
+        dataset: ``orl``, ``lfw``, ``facescrub``, ``youtube_faces`` or ``folder``.
+        root: Directory of ``facescrub`` and ``youtube_faces`` (DDH pickles) or ``folder`` (a sub-folder per person).
+        min_faces: Of ``lfw`` (20) and ``folder``: only people with at least so many photographs.
+        queries_per_identity: Photographs of each person that become queries (3; LFW with 20 photographs each: 5).
+        split_seed: Draws which photographs become queries and which people are unseen (0).
+        new_people: Fraction of the people kept out of training altogether: the unseen identities.
+        scored_on: ``queries``, or ``validation``: everything happens within a validation part of the training faces,
+            and the queries are never looked at. Choices are made there.
+        bits: Length of the codes.
+        head: The hashing head, a name or ``FILE.py:NAME``; None takes the objective's.
+        block_size: Descriptor entries for each bit (6), for heads that work on blocks.
+        multi_scale: Pooled features of stages 4 and 3 (the paper), or of stage 4 alone.
+        width: Scales the number of channels; 1.0 is the paper's.
+        objective: What training minimises, a name or ``FILE.py:NAME``.
+        recipe: How it is trained: ``modern``, or ``published``, as the authors' code does.
+        epochs: Passes over the training faces (60; published 2,000).
+        batch_size: Faces in a step (64; published 256).
+        learning_rate: Of Adam (1e-3); with ``modern`` the highest of its schedule.
+        weight_decay: L2 penalty on convolution and linear kernels (2e-4; published 0, as it had no effect there).
+        augment: Random flips and small shifts (on; published off).
+        seed: Of first weights, order, augmentation.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        dtype: Autocast type of the network, ``auto``, ``float32`` or ``bfloat16``; auto is bfloat16 where the hardware
+            computes in it, and float32 for ``published``.
+        constants: Name and value of each constant of the objective that is set, in order of names.
+
+    Raises:
+        ValueError: An unknown or impossible value, or one that has no effect on the chosen data set or objective.
 
     Source: Jang et al., Deep Clustering and Block Hashing Network for Face Image Retrieval, ACCV 2018.
     """
 
     # Data and split
     dataset: str = "orl"
-    root: str | None = None  # directory of `facescrub`, `youtube_faces` (DDH pickles) or `folder`
-    min_faces: int | None = None  # `lfw`, `folder`: only people with at least so many photographs (LFW: 20)
-    queries_per_identity: int | None = None  # photographs per person held out as queries
-    split_seed: int | None = None  # which photographs become queries, which people are new (0)
-    new_people: float = 0.0  # fraction of the people kept out of training altogether
+    root: str | None = None
+    min_faces: int | None = None
+    queries_per_identity: int | None = None
+    split_seed: int | None = None
+    new_people: float = 0.0
+    scored_on: str = "queries"
     # Network
     bits: int = 48
     head: str | None = None
-    block_size: int | None = None  # descriptor entries per bit
-    multi_scale: bool = True  # pooled features of stages 4 and 3, or of stage 4 alone
-    width: float = 1.0  # scales the number of channels; 1.0 is the paper's
-    # Objective: weights of its terms, and their constants
+    block_size: int | None = None
+    multi_scale: bool = True
+    width: float = 1.0
+    # Objective
     objective: str = "dcbh"
-    feature_weight: float | None = None  # classifier on the descriptor
-    center_weight: float | None = None
-    spread_weight: float | None = None  # centres away from each other
-    quantization_weight: float | None = None
-    quantization_target: float | None = None  # magnitude that the relaxed code is pulled to
-    scale: float | None = None  # of the logits: an inverse temperature
-    margin: float | None = None  # in cosine
+    constants: tuple[tuple[str, Any], ...] = ()
     # Training
     recipe: str = "modern"
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
     weight_decay: float | None = None
-    augment: bool | None = None  # random flips and small shifts
+    augment: bool | None = None
     seed: int = 0
     device: str = "auto"
-    dtype: str = "auto"  # autocast type of the network: bfloat16 where the hardware has it
+    dtype: str = "auto"
 
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, _checked_type(field, getattr(self, field.name)))
+    def __init__(self, **values: Any) -> None:
+        values = {**values, **dict(values.pop("constants", ()))}
+        for field in _FIELDS:
+            kind, optional = str(field.type).removesuffix(" | None"), str(field.type).endswith("| None")
+            value = values.pop(field.name, field.default)
+            object.__setattr__(self, field.name, _checked_type(field.name, kind, optional, value))
         for name, known in CHOICES.items():
-            if getattr(self, name) is not None and getattr(self, name) not in known:
+            if getattr(self, name) not in known:
                 raise unknown_name(name, getattr(self, name), known)
+        defaults = self.objective_class.constants
+        constants = {}
+        for name, value in sorted(values.items()):
+            if name not in known_names(self.objective_class):
+                raise unknown_name("config field", name, known_names(self.objective_class))
+            if value is not None:
+                if name not in defaults:
+                    raise ValueError(
+                        f"{name}={value!r} has no effect on objective {self.objective!r}; leave it out"
+                    )
+                constants[name] = _checked_type(name, type(defaults[name]).__name__, False, value)
+        object.__setattr__(self, "constants", tuple(constants.items()))
+        self._check()
+
+    def _check(self) -> None:
         self._require("bits", self.bits >= 1, "at least 1")
-        self._require(
-            "block_size",
-            self.block_size is None or self.block_size >= 3,
-            "at least 3: of two entries one always holds half of the softmax, so every bit would be 1",
-        )
-        halves = self.block_size is None or self._head != "mass" or self.block_size % 2 == 0
-        self._require("block_size", halves, "even for the head 'mass', which compares the halves of a block")
+        if self.block_size is not None:
+            self.head_class.check(self.block_size)
+        self.objective_class.check(dict(self.constants))
         self._require("new_people", 0 <= self.new_people < 1, "a fraction from 0 up to, but not including, 1")
         self._require("width", 0 < self.width <= 8, "above 0 and at most 8")
-        for name in ("learning_rate", "scale"):
-            value = getattr(self, name)
-            self._require(name, value is None or value > 0, "above 0")
+        self._require("learning_rate", self.learning_rate is None or self.learning_rate > 0, "above 0")
         for name in ("min_faces", "queries_per_identity", "epochs", "batch_size"):
             value = getattr(self, name)
             self._require(name, value is None or value >= 1, "at least 1")
         self._require("batch_size", self.batch_size != 1, "at least 2: batch normalisation needs two faces")
-        for name in (*sorted(OBJECTIVE_FIELDS - {"scale"}), "weight_decay"):
-            value = getattr(self, name)
-            self._require(name, value is None or value >= 0, "0 or more")
+        self._require("weight_decay", self.weight_decay is None or self.weight_decay >= 0, "0 or more")
         for name in ("seed", "split_seed"):
             value = getattr(self, name)
             self._require(name, value is None or 0 <= value < 2**32, "from 0 to 4294967295")
@@ -135,6 +171,7 @@ class Config:
         for name, why in self._without_effect().items():
             if getattr(self, name) is not None:
                 raise ValueError(f"{name}={getattr(self, name)!r} has no effect {why}; leave it out")
+        self.own_files()
 
     def _require(self, name: str, holds: bool, wanted: str) -> None:
         if not holds:
@@ -152,35 +189,76 @@ class Config:
             reasons["queries_per_identity"] = own
             if self.new_people == 0:
                 reasons["split_seed"] = own
-        if self._head == "direct":
-            reasons["block_size"] = "on head 'direct', which has no blocks"
-        if self.quantization_weight == 0:
-            reasons["quantization_target"] = "with quantization_weight 0"
-        for name in OBJECTIVE_FIELDS - OBJECTIVE_DEFAULTS[self.objective].keys():
-            reasons[name] = f"on objective {self.objective!r}"
+        if not self.head_class.blocks:
+            reasons["block_size"] = f"on head {self.head or self.objective_class.head!r}, which has no blocks"
+        given = dict(self.constants)
+        for term in self.objective_class.terms:
+            if given.get(f"{term}_weight") == 0:
+                belonging = {name for name in self.objective_class.constants if name.startswith(f"{term}_")}
+                reasons |= dict.fromkeys(belonging - {f"{term}_weight"}, f"with {term}_weight 0")
         return reasons
 
+    def __getattr__(self, name: str) -> Any:
+        """A constant of the objective; None where it is not set, or the objective has no such constant."""
+        if not name.startswith("_") and name in known_names(find_objective(self.__dict__["objective"])):
+            return dict(self.__dict__.get("constants", ())).get(name)
+        raise AttributeError(f"a Config has no field {name!r}")
+
     @property
-    def _head(self) -> str:
-        """The head, the objective's own where none is given."""
-        return self.head or str(OBJECTIVE_DEFAULTS[self.objective]["head"])
+    def objective_class(self) -> type[Objective]:
+        """The class that ``objective`` means."""
+        return find_objective(self.objective)
+
+    @property
+    def head_class(self) -> type[Head]:
+        """The class that ``head`` means, the objective's own where none is given."""
+        return find_head(self.head or self.objective_class.head)
+
+    def own_files(self) -> dict[str, Path]:
+        """The files that head and objective come from, by their names; empty where both are the kit's.
+
+        Raises:
+            ValueError: Two files have the same name.
+        """
+        found: dict[str, Path] = {}
+        for file in map(own_file, (self.head, self.objective)):
+            if file is not None and found.setdefault(file[0].name, file[0].absolute()) != file[0].absolute():
+                raise ValueError(f"head and objective come from two files named {file[0].name}; rename one of them")
+        return found
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Config:
         """A config from a mapping, as read from YAML or JSON.
 
         Raises:
-            ValueError: a key is no field (the nearest field is named), or a value is impossible.
+            ValueError: A key is no field (the nearest field is named), or a value is impossible.
         """
-        known = [field.name for field in dataclasses.fields(cls)]
-        for name in values:
-            if name not in known:
-                raise unknown_name("config field", name, known)
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields as plain values, in order; ``Config.from_dict`` reads them back."""
-        return dataclasses.asdict(self)
+        """All fields as plain values, in order, and the constants that are set; ``from_dict`` reads them back."""
+        fields = {field.name: getattr(self, field.name) for field in _FIELDS}
+        return fields | dict(self.constants)
+
+    def portable(self) -> dict[str, Any]:
+        """As ``to_dict``, with files of your own by their names, wherever they lie."""
+        values = self.to_dict()
+        for name in ("head", "objective"):
+            file = own_file(values[name])
+            if file is not None:
+                values[name] = f"{file[0].name}:{file[1]}"
+        return values
+
+    def data(self) -> Data:
+        """The fields on data and split, filled in. Needs no device."""
+        many = self.dataset == "lfw" and (self.min_faces is None or self.min_faces >= 20)
+        decided = {"split_seed": 0, "queries_per_identity": 5 if many else 3}
+        if self.dataset == "lfw":
+            decided["min_faces"] = 20
+        idle = self._without_effect()
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(Data)}
+        filled = {name: value for name, value in decided.items() if values[name] is None and name not in idle}
+        return Data(**(values | filled))
 
     def resolved(self) -> Config:
         """This config with every None filled in and ``auto`` replaced by what this machine has.
@@ -188,28 +266,33 @@ class Config:
         Fields without effect stay None, so two configs that mean the same experiment on one machine are equal once
         resolved. ``resolved()`` of a resolved config is the config itself.
         """
-        decided: dict[str, Any] = {"split_seed": 0, "block_size": BLOCK_SIZE}
-        decided |= {**RECIPES[self.recipe], **OBJECTIVE_DEFAULTS[self.objective]}
-        if self.dataset == "lfw":
-            decided["min_faces"] = 20
-        many = self.dataset == "lfw" and (self.min_faces is None or self.min_faces >= 20)
-        decided["queries_per_identity"] = 5 if many else 3
+        decided: dict[str, Any] = {"block_size": BLOCK_SIZE, "head": self.objective_class.head}
+        decided |= {**RECIPES[self.recipe], **dataclasses.asdict(self.data()), **self.objective_class.constants}
         idle = self._without_effect()
-        filled = {name: value for name, value in decided.items() if getattr(self, name) is None and name not in idle}
+        values = {**dict.fromkeys(self.objective_class.constants), **self.to_dict()}
         device = resolved_device(self.device)
-        dtype = _fast_dtype(device) if self.dtype == "auto" else self.dtype
-        return dataclasses.replace(self, device=device, dtype=dtype, **filled)
+        dtype = self.dtype if self.dtype != "auto" else decided.get("dtype") or _fast_dtype(device)
+        values |= {n: v for n, v in decided.items() if values.get(n, "") is None and n not in idle}
+        return Config(**(values | {"device": device, "dtype": dtype}))
 
 
-def _checked_type(field: dataclasses.Field[Any], value: Any) -> Any:
-    """``value`` as the field's type; whole floats pass as int, as JSON and papermill may write 60.0."""
-    optional = str(field.type).endswith("| None")
-    kind = str(field.type).removesuffix(" | None")
+_FIELDS = tuple(field for field in dataclasses.fields(Config) if field.name != "constants")
+
+
+def known_names(*objectives: type[Objective]) -> list[str]:
+    """All names that a config may know: its fields, and the constants of the kit's objectives and of ``objectives``."""
+    classes = [*KINDS["objective"][1].values(), *objectives]
+    constants = [name for one in classes if issubclass(one, Objective) for name in one.constants]
+    return list(dict.fromkeys([*(field.name for field in _FIELDS), *constants]))
+
+
+def _checked_type(name: str, kind: str, optional: bool, value: Any) -> Any:
+    """``value`` as a ``kind``; whole floats pass as int, as JSON and papermill may write 60.0."""
     if value is None and optional:
         return None
     if kind in ("int", "float") and isinstance(value, int | float) and not isinstance(value, bool):
         if not math.isfinite(value):
-            raise ValueError(f"{field.name} must be finite, not {value!r}")
+            raise ValueError(f"{name} must be finite, not {value!r}")
         if kind == "float":
             return float(value)
         if value == int(value):
@@ -219,7 +302,7 @@ def _checked_type(field: dataclasses.Field[Any], value: Any) -> Any:
     wanted = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}[kind]
     exponent = kind == "float" and isinstance(value, str)
     hint = "; in YAML an exponent needs a point and a sign, as in 1.0e-4" if exponent else ""
-    raise ValueError(f"{field.name} must be {wanted}, not {value!r}{hint}")
+    raise ValueError(f"{name} must be {wanted}, not {value!r}{hint}")
 
 
 def resolved_device(device: str) -> str:

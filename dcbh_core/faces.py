@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .config import Config
+from .config import Config, Data
 from .ddh import read_ddh_file
 
 
@@ -98,7 +98,7 @@ def load_faces(dataset: str, root: str | os.PathLike[str] | None = None, min_fac
         OSError: ``lfw`` is neither here nor can it be downloaded.
     """
     config = Config(dataset=dataset, root=None if root is None else os.fspath(root), min_faces=min_faces)
-    return _load(config.resolved())[0]
+    return _load(config.data())[0]
 
 
 def load_split(config: Config) -> Split:
@@ -110,15 +110,16 @@ def load_split(config: Config) -> Split:
     Raises:
         ValueError: a person has too few photographs, fewer than two people are new or known, or as in ``load_faces``.
     """
-    config = config.resolved()
-    faces, num_training = _load(config)
+    data = config.data()
+    faces, num_training = _load(data)
     if num_training is None:
-        assert config.queries_per_identity is not None and config.split_seed is not None
-        remedy = ", or leave these people out with min_faces={}" if config.dataset in ("lfw", "folder") else ""
-        is_query = _draw_queries(faces, config.queries_per_identity, config.split_seed, remedy)
+        assert data.queries_per_identity is not None and data.split_seed is not None
+        remedy = ", or leave these people out with min_faces={}" if data.dataset in ("lfw", "folder") else ""
+        is_query = _draw_queries(faces, data.queries_per_identity, data.split_seed, remedy)
     else:
         is_query = np.arange(len(faces)) >= num_training
-    return _split(faces, is_query, config.new_people, config.split_seed)
+    split = _split(faces, is_query, data.new_people, data.split_seed)
+    return validation_split(split.training) if data.scored_on == "validation" else split
 
 
 def validation_split(
@@ -181,18 +182,18 @@ def _part(faces: Faces, mask: np.ndarray, people: np.ndarray) -> Faces:
     return Faces(part.images, labels, [faces.names[person] for person in people])
 
 
-def _load(config: Config) -> tuple[Faces, int | None]:
+def _load(data: Data) -> tuple[Faces, int | None]:
     """All faces and, where a data set has its own split, how many of the first ones are its training part."""
-    if config.dataset == "orl":
+    if data.dataset == "orl":
         return _load_orl(), None
-    if config.dataset == "lfw":
-        return _load_lfw(config.min_faces), None
-    root = Path(config.root or "").expanduser()
+    if data.dataset == "lfw":
+        return _load_lfw(data.min_faces), None
+    root = Path(data.root or "").expanduser()
     if not root.is_dir():
         raise ValueError(f"root {str(root)!r} {'is a file, not a directory' if root.exists() else 'does not exist'}")
-    if config.dataset == "folder":
-        return _load_folder(root, config.min_faces), None
-    return _load_ddh(config.dataset, root)
+    if data.dataset == "folder":
+        return _load_folder(root, data.min_faces), None
+    return _load_ddh(data.dataset, root)
 
 
 def _load_orl() -> Faces:

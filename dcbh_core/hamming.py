@@ -32,7 +32,7 @@ def distance_histograms(
         query_labels, gallery_labels: (queries,) and (gallery,).
         device: "cpu" (on as many threads as torch has), "cuda", or "auto": CUDA where it is.
 
-    Returns: ``everything`` and ``relevant``, int64 (queries, bits + 1): how many gallery codes, and how many of the
+    Returns: ``retrieved`` and ``relevant``, int64 (queries, bits + 1): how many gallery codes, and how many of the
     query's own person, lie at each distance 0..bits. Every retrieval figure follows from these two (see ``metrics``).
 
     The gallery is taken in blocks that stay in the processor's cache, so beside the result it takes little memory,

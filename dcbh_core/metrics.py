@@ -27,33 +27,33 @@ class Curve(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Report:
-    """Retrieval figures of a set of queries. ``everything`` and ``relevant``: int64 (queries, bits + 1), see
+class Evaluation:
+    """Retrieval figures of a set of queries. ``retrieved`` and ``relevant``: int64 (queries, bits + 1), see
     ``hamming.distance_histograms``."""
 
-    everything: np.ndarray
+    retrieved: np.ndarray
     relevant: np.ndarray
 
     @property
     def bits(self) -> int:
-        return self.everything.shape[1] - 1
+        return self.retrieved.shape[1] - 1
 
     @cached_property
     def ap(self) -> np.ndarray:
         """Average precision of each query (queries,), expected over all orders of tied gallery items."""
-        return average_precision(self.everything, self.relevant)
+        return average_precision(self.retrieved, self.relevant)
 
     @cached_property
     def ap_best(self) -> np.ndarray:
         """Average precision (queries,) if relevant items came first within each distance."""
-        _, r, before_n, before_r = _groups(self.everything, self.relevant)
+        _, r, before_n, before_r = _groups(self.retrieved, self.relevant)
         # sum over i = 1..r of (before_r + i) / (before_n + i)
         return (r - (before_n - before_r) * _harmonic(before_n, r)).sum(1) / self.relevant.sum(1)
 
     @cached_property
     def ap_worst(self) -> np.ndarray:
         """Average precision (queries,) if relevant items came last within each distance."""
-        n, r, before_n, before_r = _groups(self.everything, self.relevant)
+        n, r, before_n, before_r = _groups(self.retrieved, self.relevant)
         before_n = before_n + n - r
         return (r - (before_n - before_r) * _harmonic(before_n, r)).sum(1) / self.relevant.sum(1)
 
@@ -77,10 +77,10 @@ class Report:
 
         Raises: ValueError if k is not from 1 to the size of the gallery.
         """
-        size = int(self.everything[0].sum())
+        size = int(self.retrieved[0].sum())
         if not 1 <= k <= size:
             raise ValueError(f"precision_at({k}): k must be from 1 to the gallery's {size} items")
-        n, r, before_n, _ = _groups(self.everything, self.relevant)
+        n, r, before_n, _ = _groups(self.retrieved, self.relevant)
         taken = np.clip(k - before_n, 0, n)  # of the group that k cuts, each item is in with probability taken / n
         return float((taken * r / np.maximum(n, 1)).sum(1).mean() / k)
 
@@ -94,7 +94,7 @@ class Report:
 
     def pr_curve(self) -> Curve:
         """Precision and recall within each Hamming radius 0..bits, means over queries (macro average)."""
-        found, retrieved = self.relevant.cumsum(1), self.everything.cumsum(1)
+        found, retrieved = self.relevant.cumsum(1), self.retrieved.cumsum(1)
         return Curve((found / found[:, -1:]).mean(0), (found / np.maximum(retrieved, 1)).mean(0))
 
     def _checked_radius(self, radius: int) -> int:
@@ -105,7 +105,7 @@ class Report:
 
 def evaluate(
     query_codes: np.ndarray, query_labels: np.ndarray, gallery_codes: np.ndarray, gallery_labels: np.ndarray
-) -> Report:
+) -> Evaluation:
     """Rank the gallery by Hamming distance to each query and report how well that works.
 
     Parameters: codes bool (queries, bits) and (gallery, bits), labels (queries,) and (gallery,).
@@ -116,7 +116,7 @@ def evaluate(
     if len(query_codes) == 0:
         raise ValueError("there are no queries to evaluate")
     _require_relevant(query_labels, gallery_labels)
-    return Report(*distance_histograms(query_codes, query_labels, gallery_codes, gallery_labels))
+    return Evaluation(*distance_histograms(query_codes, query_labels, gallery_codes, gallery_labels))
 
 
 def evaluate_vectors(
@@ -136,9 +136,9 @@ def evaluate_vectors(
     ap = []
     for row, label in zip(distances, query_labels, strict=True):
         _, rank = np.unique(row, return_inverse=True)
-        everything = np.bincount(rank)[None]
-        relevant = np.bincount(rank[gallery_labels == label], minlength=everything.shape[1])[None]
-        ap.append(average_precision(everything, relevant)[0])
+        retrieved = np.bincount(rank)[None]
+        relevant = np.bincount(rank[gallery_labels == label], minlength=retrieved.shape[1])[None]
+        ap.append(average_precision(retrieved, relevant)[0])
     return float(np.mean(ap))
 
 
@@ -149,7 +149,7 @@ def evaluate_chance(query_labels: np.ndarray, gallery_labels: np.ndarray) -> flo
     return float(average_precision(np.full_like(relevant, len(gallery_labels)), relevant).mean())
 
 
-def average_precision(everything: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+def average_precision(retrieved: np.ndarray, relevant: np.ndarray) -> np.ndarray:
     """Expected average precision (queries,) from counts per tie group (queries, groups), nearest group first.
 
     A group of n items, r of them relevant, behind N items with R relevant ones, is expected to add
@@ -157,16 +157,16 @@ def average_precision(everything: np.ndarray, relevant: np.ndarray) -> np.ndarra
     items (McSherry and Najork, ECIR 2008). With H the harmonic numbers and s = (r - 1) / (n - 1), that sum is
     (R + 1 - s - s N) (H(N + n) - H(N)) + s n.
     """
-    n, r, before_n, before_r = _groups(everything, relevant)
+    n, r, before_n, before_r = _groups(retrieved, relevant)
     slope = (r - 1) / np.maximum(n - 1, 1)
     total = (before_r + 1 - slope - slope * before_n) * _harmonic(before_n, n) + slope * n
     # Groups without relevant items add nothing; for n = 1 the slope is 0 where r = 1.
     return np.where(r > 0, r / np.maximum(n, 1) * total, 0.0).sum(1) / relevant.sum(1)
 
 
-def _groups(everything: np.ndarray, relevant: np.ndarray) -> tuple[np.ndarray, ...]:
+def _groups(retrieved: np.ndarray, relevant: np.ndarray) -> tuple[np.ndarray, ...]:
     """n, r, N, R of each tie group, in float64."""
-    n, r = everything.astype(np.float64), relevant.astype(np.float64)
+    n, r = retrieved.astype(np.float64), relevant.astype(np.float64)
     return n, r, n.cumsum(1) - n, r.cumsum(1) - r
 
 

@@ -1,5 +1,7 @@
 """The network, in the order in which a face meets it: backbone, descriptor, hashing head, classifiers.
 
+The hashing heads are in ``heads``.
+
 Source: Jang et al., ACCV 2018, section 3, with the sizes of the authors' code.
 """
 
@@ -9,26 +11,17 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from .config import Config
+from .losses import Outputs
+from .methods import own_file
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512))  # channels of the 3 x 3 convolutions
 ENCODE_BATCH = 512
-
-
-class Outputs(NamedTuple):
-    """What the network says about a batch of n faces."""
-
-    descriptor: Tensor  # (n, descriptor_size), f in the paper: what the head takes
-    continuous: Tensor  # (n, bits), z: what the head gives; a bit is z >= 0
-    relaxed: Tensor  # (n, bits), q = tanh(z): the code before binarisation
-    code_logits: Tensor  # (n, identities), from q
-    feature_logits: Tensor  # (n, identities), from f
 
 
 def channels_at(width: float, full_width: int) -> int:
@@ -37,8 +30,8 @@ def channels_at(width: float, full_width: int) -> int:
 
 
 def descriptor_size(config: Config) -> int:
-    """Length of the descriptor f under a resolved config: ``bits * block_size``, or, with head ``direct``, that of the
-    pooled features."""
+    """Length of the descriptor f under a resolved config: ``bits * block_size``, or, with a head that does not work on
+    blocks, that of the pooled features."""
     if config.block_size is not None:
         return config.bits * config.block_size
     pooled = STAGES[-2:] if config.multi_scale else STAGES[-1:]
@@ -78,118 +71,42 @@ class Backbone(nn.Module):
         return torch.cat([pooled[-1], pooled[-2]], 1) if self.multi_scale else pooled[-1]
 
 
-class BlockHead(nn.Module):
-    """The paper's block hashing layer: descriptor (n, bits * block_size) to z (n, bits). It has no weights.
-
-    Softmax within each block, the largest entry, minus one half. Since the largest entry lies between 1 / block_size
-    and 1, q = tanh(z) lies between tanh(1 / block_size - 0.5) and tanh(0.5) = 0.4621. A bit asks: does one entry hold
-    at least half of its block's mass?
-    """
-
-    def __init__(self, bits: int, block_size: int):
-        super().__init__()
-        self.shape = (bits, block_size)
-
-    def forward(self, f: Tensor) -> Tensor:
-        return f.unflatten(1, self.shape).softmax(2).amax(2) - 0.5
-
-
-class MassHead(nn.Module):
-    """Soft signed blocks, (n, bits): the logit of the mass that a block's softmax puts on its first half. No weights.
-
-    The paper asks whether one entry holds half of the block's mass; this asks whether one half of the entries does.
-    With p that mass, z = log(p / (1 - p)) = logsumexp(first half) - logsumexp(second half), so every entry is heard in
-    every step, 0 and 1 are equally likely to begin with, and q = tanh(z) reaches -1 and 1.
-    """
-
-    def __init__(self, bits: int, block_size: int):
-        super().__init__()
-        self.shape = (bits, 2, block_size // 2)
-
-    def forward(self, f: Tensor) -> Tensor:
-        mass = f.unflatten(1, self.shape).logsumexp(3)
-        return mass[:, :, 0] - mass[:, :, 1]
-
-
-class FCHead(nn.Module):
-    """Fully connected hashing: one linear layer, (n, bits * block_size) to (n, bits)."""
-
-    def __init__(self, bits: int, block_size: int):
-        super().__init__()
-        self.linear = nn.Linear(bits * block_size, bits)
-
-    def forward(self, f: Tensor) -> Tensor:
-        return self.linear(f)
-
-
-class DivideEncodeHead(nn.Module):
-    """Divide and encode: each block has a linear map of its own to one number (DDH, IJCAI 2017)."""
-
-    def __init__(self, bits: int, block_size: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(bits, block_size))
-        self.bias = nn.Parameter(torch.zeros(bits))
-        # Xavier-uniform for `bits` separate maps of block_size inputs and one output.
-        bound = (6 / (block_size + 1)) ** 0.5
-        nn.init.uniform_(self.weight, -bound, bound)
-
-    def forward(self, f: Tensor) -> Tensor:
-        return (f.unflatten(1, self.weight.shape) * self.weight).sum(2) + self.bias
-
-
-class DirectHead(nn.Module):
-    """The peers' code layer: pooled features (n, features) to (n, bits) by one linear layer and batch normalisation.
-
-    With this head there is no layer in between: the descriptor is the pooled features themselves.
-    """
-
-    def __init__(self, bits: int, features: int):
-        super().__init__()
-        self.linear = nn.Linear(features, bits)
-        self.norm = nn.BatchNorm1d(bits, eps=1e-3)
-
-    def forward(self, f: Tensor) -> Tensor:
-        return self.norm(self.linear(f))
-
-
-HEADS: dict[str, type[nn.Module]] = {
-    "block": BlockHead,
-    "fc": FCHead,
-    "divide_encode": DivideEncodeHead,
-    "mass": MassHead,
-    "direct": DirectHead,
-}
-
-
 class DCBH(nn.Module):
     """Faces in, codes out.
 
-    Parameters: ``config`` chooses head, bits, block size, width and scales; ``num_identities`` is the number of people
-    in training. The model carries the mean and standard deviation of its training faces, so that it takes raw images.
-
     With 48 bits, block size 6 and 530 people the paper's network has 8,039,140 parameters.
+
+    Args:
+        config: Chooses head, bits, block size, width and scales; its objective says which classifiers there are.
+        num_identities: The number of people in training.
+
+    Attributes:
+        mean, std: Mean and standard deviation of the training faces, one scalar each, so that it takes raw images.
+        code_classifier, feature_classifier: Linear layers over the people, on q and on f; None where the objective asks
+            for none.
     """
 
     mean: Tensor
-    deviation: Tensor
+    std: Tensor
 
     def __init__(self, config: Config, num_identities: int):
         super().__init__()
         config = self.config = config.resolved()
         self.num_identities = num_identities
-        size = descriptor_size(config)
+        size, head = descriptor_size(config), config.head_class
         self.backbone = Backbone(config.width, config.multi_scale)
         layers: list[nn.Module] = []
-        if config.head != "direct":
+        if head.blocks:
             layers = [nn.Linear(self.backbone.num_features, size), nn.BatchNorm1d(size, eps=1e-3)]
-            if config.head != "mass":  # which compares entries, and would be deaf to those below 0
+            if head.relu:
                 layers.append(nn.ReLU())
         self.descriptor = nn.Sequential(*layers)
-        self.head = HEADS[str(config.head)](config.bits, config.block_size or size)
-        self.code_classifier = nn.Linear(config.bits, num_identities)
-        self.feature_classifier = nn.Linear(size, num_identities)
+        self.head = head(config.bits, config.block_size or size)
+        wanted = config.objective_class.classifiers
+        self.code_classifier = nn.Linear(config.bits, num_identities) if "code" in wanted else None
+        self.feature_classifier = nn.Linear(size, num_identities) if "feature" in wanted else None
         self.register_buffer("mean", torch.tensor(127.5))
-        self.register_buffer("deviation", torch.tensor(127.5))
+        self.register_buffer("std", torch.tensor(127.5))
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -197,17 +114,17 @@ class DCBH(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def set_statistics(self, images: Tensor) -> None:
-        """Take mean and deviation, one scalar each, over all of ``images`` (n, 3, 32, 32) uint8."""
+        """Take mean and standard deviation, one scalar each, over all of ``images`` (n, 3, 32, 32) uint8."""
         # Exact in integers: 2^63 holds the squares of 10^14 pixels, and no float copy of the data set is needed.
         counts = torch.bincount(images.flatten(), minlength=256).double()
         values = torch.arange(256, dtype=torch.float64, device=counts.device)
         mean = (counts * values).sum() / counts.sum()
         self.mean.copy_(mean)
-        self.deviation.copy_(((counts * (values - mean) ** 2).sum() / counts.sum()).sqrt())
+        self.std.copy_(((counts * (values - mean) ** 2).sum() / counts.sum()).sqrt())
 
     def standardize(self, images: Tensor) -> Tensor:
-        """Raw images (n, 3, 32, 32) as the network wants them: (x - mean) / (deviation + 1e-5) * 0.1, in [-1, 1]."""
-        return ((images.float() - self.mean) / (self.deviation + 1e-5) * 0.1).clamp(-1, 1)
+        """Raw images (n, 3, 32, 32) as the network wants them: (x - mean) / (std + 1e-5) * 0.1, in [-1, 1]."""
+        return ((images.float() - self.mean) / (self.std + 1e-5) * 0.1).clamp(-1, 1)
 
     def features(self, images: Tensor) -> Tensor:
         """Descriptor f (n, descriptor_size) of raw images (n, 3, 32, 32)."""
@@ -221,56 +138,81 @@ class DCBH(nn.Module):
         f = self.features(images)
         z = self.head(f)
         q = torch.tanh(z)
-        return Outputs(f, z, q, self.code_classifier(q), self.feature_classifier(f))
+        code_logits = None if self.code_classifier is None else self.code_classifier(q)
+        feature_logits = None if self.feature_classifier is None else self.feature_classifier(f)
+        return Outputs(f, z, q, code_logits, feature_logits)
 
     def encode(self, images: np.ndarray | Tensor) -> np.ndarray:
-        """Codes: raw images (n, 3, 32, 32) uint8 to bool (n, bits). Any n; runs in batches, in evaluation mode."""
-        return self._in_batches(images, lambda batch: self.head(self.features(batch)) >= 0)
+        """Codes: raw images (n, 3, 32, 32) uint8 to bool (n, bits).
+
+        Any n; runs in batches, in evaluation mode.
+
+        Raises:
+            ValueError: The images have another shape or type.
+        """
+        return self.binarize(self.describe(images))
 
     def describe(self, images: np.ndarray | Tensor) -> np.ndarray:
-        """Descriptors: raw images (n, 3, 32, 32) uint8 to float32 (n, bits * block_size).
+        """Descriptors: raw images (n, 3, 32, 32) uint8 to float32 (n, d): what the code is made of.
 
-        With head ``direct`` they are the pooled features: there too, what the code is made of, and so the ceiling that
-        tells what the code layer costs.
+        d is ``bits * block_size``; with a head that does not work on blocks descriptors are the pooled features.
+
+        Raises:
+            ValueError: The images have another shape or type.
         """
-        return self._in_batches(images, self.features)
-
-    def _in_batches(self, images: np.ndarray | Tensor, function: Callable[[Tensor], Tensor]) -> np.ndarray:
         images = torch.as_tensor(images)
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, 32, 32):
             raise ValueError(f"images must have shape (n, 3, 32, 32), not {tuple(images.shape)}")
         if images.dtype != torch.uint8:
             raise ValueError(f"images must be uint8 in 0..255, not {images.dtype}")
+        return self._in_batches(images, self.features)
+
+    def binarize(self, descriptors: np.ndarray) -> np.ndarray:
+        """Codes bool (n, bits) of descriptors float32 (n, d) that ``describe`` gave; the images need not pass again."""
+        return self._in_batches(torch.as_tensor(descriptors), lambda batch: self.head(batch) >= 0)
+
+    def _in_batches(self, rows: Tensor, function: Callable[[Tensor], Tensor]) -> np.ndarray:
         training = self.training
         self.eval()
         try:
             with torch.inference_mode():
-                # split() of no images still gives one empty batch, whose result has the right width.
-                batches = [function(batch.to(self.mean.device)).cpu() for batch in images.split(ENCODE_BATCH)]
+                # split() of no rows still gives one empty batch, whose result has the right width.
+                batches = [function(batch.to(self.mean.device)).cpu() for batch in rows.split(ENCODE_BATCH)]
         finally:
             self.train(training)
         return torch.cat(batches).numpy()
 
     def save(self, directory: str | os.PathLike[str]) -> None:
-        """Write ``model.safetensors``, ``config.json`` and a model card ``README.md`` into ``directory``."""
+        """Write ``model.safetensors``, ``config.json`` and a model card ``README.md`` into ``directory``.
+
+        A copy of the file of a head or an objective of one's own is laid beside them.
+        """
         from safetensors.torch import save
 
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        about = {"config": self.config.to_dict(), "num_identities": self.num_identities}
+        about = {"config": self.config.portable(), "num_identities": self.num_identities}
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        for name, path in self.config.own_files().items():
+            write_atomically(directory / name, path.read_bytes())
         # The config rides in the weights' header too: load() then notices files of two different models.
         write_atomically(directory / "model.safetensors", save(weights, {"about": json.dumps(about)}))
         write_atomically(directory / "config.json", (json.dumps(about, indent=2) + "\n").encode())
         write_atomically(directory / "README.md", model_card(self).encode())
 
     @classmethod
-    def load(cls, directory: str | os.PathLike[str], device: str = "auto") -> DCBH:
-        """The model that ``save`` wrote, in evaluation mode, on ``device`` ("auto", "cpu" or "cuda").
+    def load(cls, directory: str | os.PathLike[str], device: str = "auto", own_code: bool = False) -> DCBH:
+        """The model that ``save`` wrote, in evaluation mode.
+
+        Args:
+            directory: Where it lies.
+            device: "auto", "cpu" or "cuda".
+            own_code: Whether the file of a head or an objective of one's own, which lies beside the weights, may be
+                executed. Say so only of models whose author you trust.
 
         Raises:
-            FileNotFoundError: a file is missing.
-            ValueError: a file is damaged, or the two belong to different models.
+            FileNotFoundError: A file is missing.
+            ValueError: A file is damaged, the two belong to different models, or the model needs ``own_code``.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -280,10 +222,21 @@ class DCBH(nn.Module):
                 raise FileNotFoundError(f"no saved model in {directory}: {name} is missing")
         try:
             about = json.loads((directory / "config.json").read_text())
+            values = dict(about["config"])
+            for name in ("head", "objective"):
+                file = own_file(values[name])
+                if file is not None:
+                    beside = directory / file[0].name
+                    if not own_code:
+                        raise ValueError(
+                            f"its {name} is a program of its author's, {beside}; to let it run, read it and then say "
+                            "DCBH.load(..., own_code=True)"
+                        )
+                    values[name] = f"{beside}:{file[1]}"
             # The dtype stays as trained, so that the codes do; the device may be another machine's.
-            model = cls(Config.from_dict({**about["config"], "device": device}), int(about["num_identities"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{directory / 'config.json'} is no description of a DCBH model: {error}") from error
+            model = cls(Config.from_dict({**values, "device": device}), int(about["num_identities"]))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{directory / 'config.json'} does not describe a model to be loaded: {error}") from error
         try:
             with safe_open(directory / "model.safetensors", framework="pt") as file:
                 if json.loads((file.metadata() or {}).get("about", "null")) != about:
@@ -303,13 +256,13 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 def model_card(model: DCBH) -> str:
     """A short model card (Mitchell et al., Model Cards for Model Reporting, 2019) in Markdown."""
-    config = model.config
+    config, values = model.config, model.config.portable()
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return f"""# DCBH: {config.bits}-bit codes of faces
+    return f"""# {config.bits}-bit codes of faces by the objective {values["objective"]}
 
 Turns a 32 x 32 face into {config.bits} bits, so that photographs of one person are close in Hamming distance.
 
-- Method: objective `{config.objective}`, {config.head} hashing, recipe `{config.recipe}`, {parameters:,} parameters
+- Method: objective `{values["objective"]}`, head `{values["head"]}`, recipe `{config.recipe}`, {parameters:,} parameters
 - Trained on: `{config.dataset}`, {model.num_identities} people, split seed {config.split_seed}
 - Made for: learning about hashing and its evaluation. Not for identifying, tracking or judging people.
 - Limits: knows the people and the conditions of its training photographs and has been measured on no others; its

@@ -6,18 +6,16 @@ gives, q = tanh(z). The shallow methods, which are not trained by gradients, are
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .config import Config
-from .losses import DCBHObjective, Objective, SoftBlockObjective, quantization_loss, target_of, weights_of
-from .model import Outputs
+from .losses import Objective, Outputs, Sizes, quantization_loss
 
-CANDIDATES = 4096  # words among which code centres are sought
+CANDIDATES = 4096  # words among which code centers are sought
 
 
 class SoftmaxObjective(Objective):
@@ -26,20 +24,22 @@ class SoftmaxObjective(Objective):
     The plain baseline of every method here: what a softmax gives when its features are pressed into [-1, 1].
     """
 
-    def __init__(self, config: Config, num_identities: int):
-        super().__init__()
-        self.weights = {"code": 1.0, **weights_of(config, "quantization")}
-        self.target = target_of(config)
+    head = "direct"
+    terms = ("code", "quantization")
+    constants: ClassVar = {"quantization_weight": 0.1, "quantization_target": 1.0}
+    classifiers = ("code",)
+    quantization_target: float
 
-    def terms(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
+    def compute(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
+        assert outputs.code_logits is not None
         return {
             "code": F.cross_entropy(outputs.code_logits, labels),
-            "quantization": quantization_loss(outputs.relaxed, self.target),
+            "quantization": quantization_loss(outputs.relaxed, self.quantization_target),
         }
 
 
 class CSQObjective(Objective):
-    """Central similarity: each bit is classified by the bit of its person's code centre c in {0, 1}.
+    """Central similarity: each bit is classified by the bit of its person's code center c in {0, 1}.
 
         - mean_ik [ c_k log h_ik + (1 - c_k) log(1 - h_ik) ] + w_q mean_ik log cosh(|q_ik| - 1),   h = (1 + q) / 2
 
@@ -47,14 +47,16 @@ class CSQObjective(Objective):
     w_q = 1e-4 as in the authors' code.
     """
 
+    head = "direct"
+    terms = ("central", "quantization")
+    constants: ClassVar = {"quantization_weight": 1e-4}
     centers: Tensor
 
-    def __init__(self, config: Config, num_identities: int):
-        super().__init__()
-        self.weights = {"central": 1.0, **weights_of(config, "quantization")}
-        self.register_buffer("centers", code_centers(num_identities, config.bits, config.seed))
+    def __init__(self, sizes: Sizes, **constants: float):
+        super().__init__(sizes, **constants)
+        self.register_buffer("centers", code_centers(sizes.num_identities, sizes.bits, sizes.seed))
 
-    def terms(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
+    def compute(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
         return {
             "central": central_loss(outputs.continuous, labels, self.centers),
             "quantization": log_cosh(outputs.relaxed.abs() - 1).mean(),
@@ -67,29 +69,32 @@ class OrthoHashObjective(Objective):
         - mean_i log [ e^(s (cos_{i y_i} - m)) / (e^(s (cos_{i y_i} - m)) + sum_{c != y_i} e^(s cos_{ic})) ],
         cos_{ic} = cos(z_i, o_c)
 
-    There is no tanh and no quantisation term: a code that points at its target is binary up to its length.
+    There is no tanh and no quantization term: a code that points at its target is binary up to its length.
 
     Source: Hoe et al., One Loss for All: Deep Hashing with a Single Cosine Similarity based Learning Objective,
     NeurIPS 2021, section 3; s = 8 and m = 0.2 as in the authors' code.
     """
 
+    head = "direct"
+    terms = ("cosine",)
+    constants: ClassVar = {"scale": 8.0, "margin": 0.2}
+    positive = frozenset({"scale"})
+    scale: float
+    margin: float
     centers: Tensor
 
-    def __init__(self, config: Config, num_identities: int):
-        super().__init__()
-        assert config.scale is not None and config.margin is not None, "the config must be resolved"
-        self.weights = {"cosine": 1.0}
-        self.scale, self.margin = config.scale, config.margin
-        self.register_buffer("centers", code_centers(num_identities, config.bits, config.seed))
+    def __init__(self, sizes: Sizes, **constants: float):
+        super().__init__(sizes, **constants)
+        self.register_buffer("centers", code_centers(sizes.num_identities, sizes.bits, sizes.seed))
 
-    def terms(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
+    def compute(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
         cosine = F.normalize(outputs.continuous) @ F.normalize(self.centers).T
         own = F.one_hot(labels, len(self.centers))
         return {"cosine": F.cross_entropy(self.scale * (cosine - self.margin * own), labels)}
 
 
 class DCDHObjective(Objective):
-    """Learnable class centres M (C, bits), under two constraints, and codes B that a regression from the labels gives:
+    """Learnable class centers M (C, bits), under two constraints, and codes B that a regression from the labels gives:
 
         - mean_i log [ e^(-s/2 |z_i - M_{y_i}|^2) / sum_c e^(-s/2 |z_i - M_c|^2) ]    ("center")
         + w_s mean_{c != c'} log(1 + e^(bits/2 cos(M_c, M_c')))                      ("spread")
@@ -103,14 +108,17 @@ class DCDHObjective(Objective):
     network and their schedule are not taken over: here all methods share backbone and training.
     """
 
-    def __init__(self, config: Config, num_identities: int):
-        super().__init__()
-        assert config.scale is not None, "the config must be resolved"
-        self.weights = {"center": 1.0, **weights_of(config, "spread", "quantization")}
-        self.scale = config.scale
-        self.centers = nn.Parameter(torch.randn(num_identities, config.bits))
+    head = "direct"
+    terms = ("center", "spread", "quantization")
+    constants: ClassVar = {"scale": 0.25, "spread_weight": 0.1, "quantization_weight": 0.01}
+    positive = frozenset({"scale"})
+    scale: float
 
-    def terms(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
+    def __init__(self, sizes: Sizes, **constants: float):
+        super().__init__(sizes, **constants)
+        self.centers = nn.Parameter(torch.randn(sizes.num_identities, sizes.bits))
+
+    def compute(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
         z, centers = outputs.continuous, self.centers
         # |z - M|^2 without |z|^2, which a softmax over people does not see.
         logits = self.scale * (z @ centers.T - 0.5 * centers.square().sum(1))
@@ -127,9 +135,7 @@ class DCDHObjective(Objective):
         return torch.where(regressed + self.weights["quantization"] * z >= 0, 1.0, -1.0).to(z.dtype)
 
 
-OBJECTIVES: dict[str, Callable[[Config, int], Objective]] = {
-    "dcbh": DCBHObjective,
-    "dcbh_soft": SoftBlockObjective,
+PEERS: dict[str, type[Objective]] = {
     "softmax": SoftmaxObjective,
     "csq": CSQObjective,
     "orthohash": OrthoHashObjective,
@@ -138,7 +144,7 @@ OBJECTIVES: dict[str, Callable[[Config, int], Objective]] = {
 
 
 def central_loss(continuous: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
-    """Binary cross-entropy of z (n, bits) to the code centres (C, bits), +-1, of labels (n,), mean over both."""
+    """Binary cross-entropy of z (n, bits) to the code centers (C, bits), +-1, of labels (n,), mean over both."""
     # h = (1 + tanh z) / 2 is the logistic function of 2 z; from logits the logarithm is exact where h rounds to 0 or 1.
     return F.binary_cross_entropy_with_logits(2 * continuous, (centers[labels] + 1) / 2)
 
@@ -161,7 +167,7 @@ def off_diagonal_mean(x: Tensor) -> Tensor:
 
 
 def code_centers(num_identities: int, bits: int, seed: int) -> Tensor:
-    """A code centre of +-1 for each person, float32 (num_identities, bits), far apart; drawn by ``seed``.
+    """A code center of +-1 for each person, float32 (num_identities, bits), far apart; drawn by ``seed``.
 
     Where a Hadamard matrix of this size exists and has rows enough, they are its rows and negated rows: any two differ
     in half of their bits, or in all. Otherwise words are picked greedily, those with as many ones as zeros first, at
@@ -170,7 +176,7 @@ def code_centers(num_identities: int, bits: int, seed: int) -> Tensor:
     Source: Yuan et al., CVPR 2020, section 3.1, where the words of the second case are drawn without a check.
 
     Raises:
-        ValueError: there are more people than words of so few bits.
+        ValueError: There are more people than words of so few bits.
     """
     rng = np.random.default_rng(seed)
     matrix = hadamard(bits)
@@ -192,7 +198,7 @@ def code_centers(num_identities: int, bits: int, seed: int) -> Tensor:
             free &= words @ chosen[-1] <= bits - 2 * distance  # the inner product of words at this distance
         if len(chosen) == num_identities:
             return torch.tensor(np.stack(chosen))
-    raise ValueError(f"{num_identities} people need a code centre each, but {bits} bits have only {2**bits} words")
+    raise ValueError(f"{num_identities} people need a code center each, but {bits} bits have only {2**bits} words")
 
 
 def hadamard(n: int) -> np.ndarray | None:

@@ -6,14 +6,18 @@ and its batches are slices.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import dataclasses
+import inspect
 import io
 import math
 import os
 import sys
 import time
+import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +26,16 @@ from torch import Tensor, nn
 
 from .config import Config
 from .faces import Faces
-from .model import DCBH, write_atomically
-from .peers import OBJECTIVES
+from .losses import Objective, Outputs, Sizes
+from .methods import find_head, find_objective, line_in, own_file
+from .model import DCBH, descriptor_size, write_atomically
 
 MAX_SHIFT = 2  # pixels
 WARM_UP = 0.1  # fraction of all steps over which the learning rate rises
 ROLLBACK_EVERY = 100  # epochs, recipe "published"
 CHECKPOINT_SECONDS = 30.0
-STEPS_BEFORE_RECORDING = 3  # on CUDA, in which libraries choose their kernels
+STEPS_BEFORE_CAPTURE = 3  # on CUDA, in which libraries choose their kernels
+REHEARSED = 4  # people, of two faces each, in the dry run of a method of one's own
 
 History = list[dict[str, float]]
 
@@ -38,33 +44,48 @@ class TrainingDiverged(ArithmeticError):
     """A loss term became NaN or infinite; the message names epoch, step and term."""
 
 
+class Unusable(ValueError):
+    """A head or an objective of one's own gives something that training cannot use."""
+
+
+class DamagedCheckpoint(ValueError):
+    """A checkpoint cannot be read."""
+
+
 def train(
     config: Config,
     faces: Faces,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> tuple[DCBH, History]:
-    """Train a network on ``faces`` and return it, in evaluation mode, with one dict per epoch.
+    """Train a network on ``faces``.
 
-    Parameters:
-        config: what to train. The same config, faces and number of threads give the same model on one machine.
-        faces: training faces, labels 0..C-1.
-        checkpoint: a file. If it holds an interrupted training of the same config and faces, that one goes on and
-            ends at the same weights; it is written at the end of an epoch, at most every ``checkpoint_seconds``.
+    Args:
+        config: What to train. The same config, faces and number of threads give the same model on one machine.
+        faces: Training faces, labels 0..C-1.
+        checkpoint: A file. If it holds an interrupted training of the same config and faces, that one goes on and
+            ends at the same weights; if it is damaged, a warning says so and training starts again. It is written at
+            the end of an epoch, at most every ``checkpoint_seconds``.
+        checkpoint_seconds: See there.
 
     Returns:
-        The model, and per epoch the means over batches of the objective's terms (before their weights; DCBH's are
-        ``code``, ``feature``, ``quantization``, ``center``) and of ``total`` (their weighted sum; weight decay acts
-        within Adam and is not in it).
+        The model, in evaluation mode, and one dict per epoch: the means over batches of the objective's terms (before
+        their weights; DCBH's are ``code``, ``feature``, ``quantization``, ``center``) and of ``total`` (their weighted
+        sum; weight decay acts within Adam and is not in it).
 
     Raises:
-        ValueError: faces that cannot be trained on, or a checkpoint of something else.
-        TrainingDiverged: a term became NaN or infinite; the checkpoint still holds the last good state.
+        ValueError: Faces that cannot be trained on, a checkpoint of something else, or a head or an objective of one's
+            own that does not work.
+        TrainingDiverged: A term became NaN or infinite; the checkpoint still holds the last good state.
     """
-    training = Training(config.resolved(), faces)
+    rehearse(config)
+    training = TRAININGS[config.recipe](config.resolved(), faces)
     path = Path(checkpoint) if checkpoint is not None else None
     if path is not None and path.exists():
-        training.load(path)
+        try:
+            training.load(path)
+        except DamagedCheckpoint as error:
+            warnings.warn(f"{error}; training starts again", stacklevel=2)
     saved_at = time.monotonic()
     # Deterministic kernels, so that a seed means the same weights on CUDA too.
     with (
@@ -79,48 +100,45 @@ def train(
             if path is not None and time.monotonic() - saved_at >= checkpoint_seconds:
                 training.save(path)
                 saved_at = time.monotonic()
-    return training.model.eval(), training.history
+    return training.trained(), training.history
 
 
 class Training:
-    """A training between two epochs: network, objective, optimiser, history. All of its randomness is a function of
-    seed and epoch, so nothing else needs to be saved to go on."""
+    """A training between two epochs, by the recipe ``modern``: network, objective, optimiser, history.
+
+    All of its randomness is a function of seed and epoch, so nothing else needs to be saved to go on.
+    """
 
     def __init__(self, config: Config, faces: Faces):
         assert config.epochs and config.batch_size and config.learning_rate, "the config must be resolved"
         self.config = config
         self.epochs, self.batch_size, self.learning_rate = config.epochs, config.batch_size, config.learning_rate
-        self.published = config.recipe == "published"
-        self._check(faces)
+        self.check(faces)
         self.fingerprint = faces.fingerprint()
         self.images = torch.as_tensor(faces.images).to(config.device)
         self.labels = torch.as_tensor(faces.labels).to(config.device)
         with torch.random.fork_rng(devices=[]):
             # On the CPU, so that a seed starts from the same weights on every device.
             torch.manual_seed(config.seed)
-            self.model = DCBH(config, faces.num_identities)
-            self.objective = OBJECTIVES[config.objective](config, faces.num_identities)
+            self.model, self.objective = untrained(config, faces.num_identities)
         self.model.to(config.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective.to(config.device)
         self.model.set_statistics(self.images)
-        self.optimizer = self._adam()
-        self.recorded = RecordedSteps(self._step)
+        self.optimizer = self.adam()
+        self.captured = CapturedSteps(self.step)
         self.epoch = 0
         self.history: History = []
-        self.best: dict[str, Any] | None = None  # "published": the state of the epoch with the lowest loss so far
-        self.best_total = math.inf
 
-    def _check(self, faces: Faces) -> None:
-        n = len(faces)
-        if faces.num_identities < 2 or n < 2:
-            raise ValueError(f"training needs at least two people, not {faces.num_identities} ({n} faces)")
-        if self.published and n % self.batch_size == 1:
-            raise ValueError(
-                f"batch_size={self.batch_size} leaves a last batch of one of {n} faces, which batch "
-                "normalisation cannot take; choose another batch_size"
-            )
+    def check(self, faces: Faces) -> None:
+        """Refuse faces that cannot be trained on.
 
-    def _adam(self) -> torch.optim.Adam:
+        Raises:
+            ValueError: There are fewer than two people or faces.
+        """
+        if faces.num_identities < 2 or len(faces) < 2:
+            raise ValueError(f"training needs at least two people, not {faces.num_identities} ({len(faces)} faces)")
+
+    def adam(self) -> torch.optim.Adam:
         """Adam; weight decay as an L2 term, 1/2 weight_decay ||W||^2, on convolution and linear kernels only."""
         kernels: list[Tensor] = [m.weight for m in self.model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
         decayed = {id(kernel) for kernel in kernels}
@@ -129,7 +147,7 @@ class Training:
             {"params": kernels, "weight_decay": self.config.weight_decay},
             {"params": [p for p in others if p.requires_grad], "weight_decay": 0.0},
         ]
-        # The learning rate is a tensor, so that a recorded step reads what it is now, not what it was.
+        # The learning rate is a tensor, so that a captured step reads what it is now, not what it was.
         learning_rate = torch.tensor(self.learning_rate, device=self.images.device)
         return torch.optim.Adam(groups, lr=learning_rate, fused=True, capturable=self.images.is_cuda)
 
@@ -138,20 +156,18 @@ class Training:
         self.model.train()
         generator = torch.Generator(self.images.device).manual_seed(self.config.seed * 2**20 + self.epoch)
         torch.manual_seed(self.config.seed * 2**20 + self.epoch)  # for layers that take no generator
-        batches = self._batches(generator)
+        batches = self.batches(generator)
         losses = torch.empty(len(batches), len(self.objective.weights) + 1, device=self.images.device)
-        step = self.recorded if self.images.is_cuda else self._step
+        step = self.captured if self.images.is_cuda else self.step
         for i, (images, labels) in enumerate(batches):
-            self._set_learning_rate(self.epoch * len(batches) + i, self.epochs * len(batches))
+            self.set_learning_rate(self.epoch * len(batches) + i, self.epochs * len(batches))
             losses[i] = step(images, labels)
         self.epoch += 1
-        means = self._means(losses.cpu())  # the only synchronisation with the device in an epoch
+        means = self.means(losses.cpu())  # the only synchronisation with the device in an epoch
         self.history.append(means)
-        if self.published:
-            self._keep_best(means["total"])
         return means
 
-    def _step(self, images: Tensor, labels: Tensor) -> Tensor:
+    def step(self, images: Tensor, labels: Tensor) -> Tensor:
         """One batch (n, 3, 32, 32) and (n,); returns the terms and their total, without waiting for the device."""
         outputs = self.model(images)
         total, terms = self.objective(outputs, labels)
@@ -159,37 +175,31 @@ class Training:
         total.backward()
         self.objective.after_backward(outputs, labels)
         self.optimizer.step()
-        if self.published:
-            # The authors' code runs each batch again, in training mode, to print its accuracy: batch
-            # normalisation's statistics move twice.
-            with torch.no_grad():
-                self.model(images)
         return torch.stack([*(terms[name] for name in self.objective.weights), total]).detach()
 
-    def _batches(self, generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
-        """Images and labels of an epoch's batches, in order."""
-        images, labels = self.images, self.labels
-        if not self.published:
-            order = torch.randperm(len(images), generator=generator, device=images.device)
-            images, labels = images[order], labels[order]
+    def batches(self, generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
+        """Images and labels of an epoch's batches: all faces in a new order, flipped and shifted if asked for."""
+        order = torch.randperm(len(self.images), generator=generator, device=self.images.device)
+        images, labels = self.images[order], self.labels[order]
         if self.config.augment:
             images = augmented(images, generator)
-        if self.published:
-            return list(zip(images.split(self.batch_size), labels.split(self.batch_size), strict=True))
         # Batches of nearly equal size: a last batch of a few faces would make a poor batch norm.
         parts = math.ceil(len(images) / self.batch_size)
         return list(zip(images.tensor_split(parts), labels.tensor_split(parts), strict=True))
 
-    def _set_learning_rate(self, step: int, steps: int) -> None:
-        """ "modern": linear warm-up, then half a cosine down to 0. "published": constant."""
-        if self.published:
-            return
+    def set_learning_rate(self, step: int, steps: int) -> None:
+        """Linear warm-up, then half a cosine down to 0."""
         warm = max(1, round(WARM_UP * steps))
         factor = (step + 1) / warm if step < warm else 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
         for group in self.optimizer.param_groups:
             group["lr"].fill_(self.learning_rate * factor)
 
-    def _means(self, losses: Tensor) -> dict[str, float]:
+    def means(self, losses: Tensor) -> dict[str, float]:
+        """The mean of each term and of the total over an epoch's steps (steps, terms + 1).
+
+        Raises:
+            TrainingDiverged: One that counts is NaN or infinite.
+        """
         names = (*self.objective.weights, "total")
         active = [i for i, name in enumerate(names) if name == "total" or self.objective.weights[name]]
         for step, row in enumerate(losses.tolist()):
@@ -201,35 +211,33 @@ class Training:
                     )
         return dict(zip(names, losses.double().mean(0).tolist(), strict=True))
 
-    def _keep_best(self, total: float) -> None:
-        if total < self.best_total:
-            self.best_total, self.best = total, copy.deepcopy(self._state())
-        if self.best is not None and (self.epoch % ROLLBACK_EVERY == 0 or self.epoch == self.epochs):
-            self._restore(copy.deepcopy(self.best))
+    def trained(self) -> DCBH:
+        """The model as it is to be used, in evaluation mode."""
+        return self.model.eval()
 
-    def _state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
+        """All that changes from epoch to epoch, but for the history."""
         return {
             "model": self.model.state_dict(),
             "objective": self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
 
-    def _restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to what ``state`` gave."""
         self.model.load_state_dict(state["model"])
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.recorded = RecordedSteps(self._step)  # the optimiser's tensors are new ones
+        self.captured = CapturedSteps(self.step)  # the optimiser's tensors are new ones
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, complete or not at all."""
         content = {
-            "config": self.config.to_dict(),
+            "config": self.config.portable(),
             "faces": self.fingerprint,
-            "state": self._state(),
+            "state": self.state(),
             "epoch": self.epoch,
             "history": self.history,
-            "best": self.best,
-            "best_total": self.best_total,
         }
         buffer = io.BytesIO()
         torch.save(content, buffer)
@@ -239,25 +247,156 @@ class Training:
         """Go on from a checkpoint.
 
         Raises:
-            ValueError: it cannot be read, or belongs to another config or other faces.
+            DamagedCheckpoint: It cannot be read.
+            ValueError: It belongs to another config or other faces.
         """
         try:
             content = torch.load(path, map_location=self.images.device, weights_only=True)
             config, fingerprint = content["config"], content["faces"]
         except Exception as error:  # torch.load raises whatever the damage happens to hit
-            raise ValueError(f"checkpoint {path} cannot be read; delete it to start again ({error})") from error
+            raise DamagedCheckpoint(f"checkpoint {path} cannot be read ({error})") from error
         if fingerprint != self.fingerprint:
             raise ValueError(f"checkpoint {path} belongs to a training on other faces; delete it to start again")
-        other = [name for name, value in self.config.to_dict().items() if config.get(name) != value]
+        other = [name for name, value in self.config.portable().items() if config.get(name) != value]
         if other:
             raise ValueError(f"checkpoint {path} has another {', '.join(other)}; delete it to start again")
-        self._restore(content["state"])
+        self.restore(content["state"])
         self.epoch, self.history = content["epoch"], content["history"]
-        self.best, self.best_total = content["best"], content["best_total"]
 
 
-class RecordedSteps:
-    """A training step as a CUDA graph, one for each size of batch: recorded once, then replayed as a whole.
+class PublishedTraining(Training):
+    """Training as the authors' code does it, recipe ``published``.
+
+    Batches in file order, the partial last one used; a constant learning rate; the centres are trained by Adam as well
+    as moved; each batch passes a second time, which moves batch normalisation's statistics twice; every 100 epochs, and
+    at the end, back to the weights of the epoch with the lowest mean loss; and running means without bias.
+    """
+
+    def __init__(self, config: Config, faces: Faces):
+        super().__init__(config, faces)
+        self.objective.requires_grad_(True)
+        self.optimizer = self.adam()
+        self.best: dict[str, Any] = {}  # the state of the epoch with the lowest loss so far
+        self.best_total = math.inf
+
+    def check(self, faces: Faces) -> None:
+        super().check(faces)
+        if len(faces) % self.batch_size == 1:
+            raise ValueError(
+                f"batch_size={self.batch_size} leaves a last batch of one of {len(faces)} faces, which batch "
+                "normalisation cannot take; choose another batch_size"
+            )
+
+    def batches(self, generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
+        images = augmented(self.images, generator) if self.config.augment else self.images
+        return list(zip(images.split(self.batch_size), self.labels.split(self.batch_size), strict=True))
+
+    def set_learning_rate(self, step: int, steps: int) -> None:
+        """Leave it as it is."""
+
+    def step(self, images: Tensor, labels: Tensor) -> Tensor:
+        losses = super().step(images, labels)
+        with torch.no_grad():  # the authors' second pass, in training mode, which prints the accuracy
+            self.model(images)
+        return losses
+
+    def run_epoch(self) -> dict[str, float]:
+        means = super().run_epoch()
+        if means["total"] < self.best_total:
+            self.best_total, self.best = means["total"], copy.deepcopy(super().state())
+        if self.best and (self.epoch % ROLLBACK_EVERY == 0 or self.epoch == self.epochs):
+            super().restore(copy.deepcopy(self.best))
+        return means
+
+    def trained(self) -> DCBH:
+        """A copy of the model whose running means are divided by 1 - 0.9^t after t updates; the variances are not.
+
+        Their batch normalisation begins at 0 and takes this bias out of the mean alone (held against what their code
+        computes in ``tests/test_parity.py``). It matters for the first dozen epochs.
+        """
+        model = copy.deepcopy(self.model).eval()
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                assert module.momentum is not None and module.running_mean is not None
+                assert module.num_batches_tracked is not None
+                module.running_mean /= 1 - (1 - module.momentum) ** module.num_batches_tracked
+        return model
+
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "best": self.best, "best_total": self.best_total}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
+        self.best, self.best_total = state["best"], state["best_total"]
+
+
+TRAININGS: dict[str, type[Training]] = {"modern": Training, "published": PublishedTraining}
+
+
+def untrained(config: Config, num_identities: int) -> tuple[DCBH, Objective]:
+    """The network and the objective of a resolved config, with weights from torch's current generator."""
+    model = DCBH(config, num_identities)
+    sizes = Sizes(num_identities, config.bits, descriptor_size(config), config.seed)
+    return model, config.objective_class(sizes, **dict(config.constants))
+
+
+def rehearse(config: Config) -> None:
+    """Try a head or an objective of one's own in one step on a few random faces; on the kit's own do nothing.
+
+    Raises:
+        ValueError: It fails, or gives something that training cannot use; one sentence with file and line.
+    """
+    if not config.own_files():
+        return
+    config = dataclasses.replace(config.resolved(), width=0.05, device="cpu", dtype="float32")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        images = torch.randint(0, 256, (2 * REHEARSED, 3, 32, 32), dtype=torch.uint8)
+        labels = torch.arange(REHEARSED).repeat(2)
+        with _own("head", config.head, "__init__"), _own("objective", config.objective, "__init__"):
+            model, objective = untrained(config, REHEARSED)
+        with _own("head", config.head, "forward"):
+            z = model.head(model.features(images))
+            wanted = (len(images), config.bits)
+            if not isinstance(z, Tensor) or z.shape != wanted:
+                found = f"shape {tuple(z.shape)}" if isinstance(z, Tensor) else type(z).__name__
+                raise Unusable(f"it must give z, a tensor of shape {wanted}, not of {found}")
+            if not z.isfinite().all():
+                raise Unusable("it gives NaN or infinite numbers")
+            outputs: Outputs = model(images)
+        with _own("objective", config.objective, "compute"):
+            terms = objective.compute(outputs, labels)
+            if list(terms) != list(objective.terms):
+                raise Unusable(f"it must give the terms {list(objective.terms)}, not {list(terms)}")
+            for name, term in terms.items():
+                if not isinstance(term, Tensor) or term.shape != () or not term.dtype.is_floating_point:
+                    found = f"shape {tuple(term.shape)}" if isinstance(term, Tensor) else type(term).__name__
+                    raise Unusable(f"the term {name!r} must be a tensor of one number, not of {found}")
+                if not term.isfinite():
+                    raise Unusable(f"the term {name!r} is {term.item()}")
+            objective(outputs, labels)[0].backward()
+            objective.after_backward(outputs, labels)
+
+
+@contextlib.contextmanager
+def _own(kind: str, name: str | None, function: str) -> Iterator[None]:
+    """Says of an error in a method of one's own where in its file it arose; lets those of the kit's own through."""
+    file = own_file(name)
+    try:
+        yield
+    except Exception as error:
+        path = file[0].absolute() if file is not None else None
+        line = line_in(path, error) if path is not None else None
+        if file is None or (line is None and not isinstance(error, Unusable)):
+            raise
+        if line is None:
+            line = inspect.unwrap(getattr({"head": find_head, "objective": find_objective}[kind](str(name)), function)).__code__.co_firstlineno
+        what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path}, line {line}, {file[1]}.{function}: {what}") from None
+
+
+class CapturedSteps:
+    """A training step as a CUDA graph, one for each size of batch: captured once, then replayed as a whole.
 
     Launching a step's hundreds of small kernels one by one takes the host longer than the device takes to run them.
     """
@@ -270,7 +409,7 @@ class RecordedSteps:
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
         size = len(labels)
         self.calls[size] += 1
-        if self.calls[size] <= STEPS_BEFORE_RECORDING:
+        if self.calls[size] <= STEPS_BEFORE_CAPTURE:
             return self.step(images, labels)
         if size not in self.graphs:
             graph, images_in, labels_in = torch.cuda.CUDAGraph(), images.clone(), labels.clone()

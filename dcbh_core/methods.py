@@ -1,0 +1,109 @@
+"""From the name of a head or an objective to its class: one of the kit's, or ``FILE.py:NAME``, one of your own."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+import traceback
+import types
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from torch import nn
+
+from .heads import HEADS, Head
+from .losses import OBJECTIVES, Objective
+from .peers import PEERS
+
+KINDS: dict[str, tuple[type[nn.Module], Mapping[str, type[nn.Module]]]] = {
+    "head": (Head, HEADS),
+    "objective": (Objective, {**OBJECTIVES, **PEERS}),
+}
+M = TypeVar("M", bound=nn.Module)
+
+
+def find_head(name: str) -> type[Head]:
+    """The class of a head; see ``find``."""
+    return find("head", name, Head)
+
+
+def find_objective(name: str) -> type[Objective]:
+    """The class of an objective; see ``find``."""
+    return find("objective", name, Objective)
+
+
+def find(kind: str, name: str, base: type[M]) -> type[M]:
+    """The class that ``name`` means: a name of the kit's, or FILE.py:NAME, whose file is executed to get at it.
+
+    Args:
+        kind: "head" or "objective".
+        name: What the config says.
+        base: The class that it must be a subclass of.
+
+    Raises:
+        ValueError: There is no such name, or the file is not there, cannot be executed, or has no such class; the
+            sentence names file and line.
+    """
+    known = KINDS[kind][1]
+    file = own_file(name)
+    if file is None:
+        if name not in known:
+            raise unknown_name(kind, name, [*known, f"FILE.py:NAME for {a(kind)} of your own"])
+        found: object = known[name]
+    else:
+        path, wanted = file
+        try:
+            source = path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"{kind} {name!r}: the file {path} cannot be read ({error})") from None
+        module = _executed(path.absolute(), source)
+        classes = [key for key, value in vars(module).items() if isinstance(value, type) and issubclass(value, base)]
+        if wanted not in vars(module):
+            raise unknown_name(f"{kind} in {path}:", wanted, [key for key in classes if key != base.__name__])
+        found = vars(module)[wanted]
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ValueError(f"{kind} {name!r} must be a subclass of dcbh_core.{base.__name__}")
+    if issubclass(found, Objective) and not isinstance(getattr(found, "terms", None), tuple):
+        raise ValueError(f"objective {name!r} must name its terms: a class attribute, terms = (\"...\",)")
+    return found
+
+
+def own_file(name: str | None) -> tuple[Path, str] | None:
+    """The file and the class of ``FILE.py:NAME``, or None for a name of the kit's."""
+    match = re.fullmatch(r"(.+\.py):(\w+)", name or "")
+    return (Path(match[1]).expanduser(), match[2]) if match else None
+
+
+def line_in(path: Path, error: BaseException) -> int | None:
+    """The last line of ``path`` that an error came through, or None."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return lines[-1] if lines else None
+
+
+@functools.lru_cache(maxsize=64)
+def _executed(path: Path, source: str) -> types.ModuleType:
+    """The module that a file makes; once for each content, so that a class keeps its identity."""
+    module = types.ModuleType(path.stem)
+    module.__file__ = str(path)
+    try:
+        exec(compile(source, str(path), "exec"), vars(module))
+    except SyntaxError as error:
+        raise ValueError(f"{path}, line {error.lineno}: {error.msg}") from None
+    except Exception as error:
+        raise ValueError(f"{path}, line {line_in(path, error)}: {type(error).__name__}: {error}") from None
+    return module
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
+    """A ValueError that says which ``kind`` of name is unknown, which known one is nearest, and what there is."""
+    known = list(known)
+    nearest = difflib.get_close_matches(str(name), known, n=1)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    return ValueError(f"unknown {kind} {name!r}{hint} (known: {', '.join(known)})")
+
+
+def a(word: str) -> str:
+    """The word with its article."""
+    return f"an {word}" if word[0] in "aeiou" else f"a {word}"
