@@ -1,10 +1,15 @@
-"""Shared by all tests: one thread (two run side by side), and a tiny set of synthetic faces."""
+"""Shared by all tests: one thread (two run side by side), a tiny set of synthetic faces, and a small suite."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from ablations import attempt, identity
+from ablations.execution import NotebookError
 from dcbh_core import Faces
+from tests.stub_suite import FIELDS, STUB, write_notebook, write_suite
 
 torch.set_num_threads(1)
 
@@ -21,3 +26,36 @@ def synthetic_faces(people: int, each: int, seed: int = 0) -> Faces:
 @pytest.fixture(scope="session")
 def tiny() -> Faces:
     return synthetic_faces(people=4, each=6)
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The path of the small suite, with stub notebooks, made-up faces, and a core that nobody edits meanwhile."""
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "core").mkdir()
+    (tmp_path / "core" / "losses.py").write_text("a = 1")
+    (tmp_path / "core" / "figures.py").write_text("a = 1")
+    monkeypatch.setattr(identity, "CORE", tmp_path / "core")
+    defaults = "\n".join(f"{name} = None" for name in [*FIELDS, "run_dir"])
+    write_notebook(tmp_path / "notebooks" / identity.TRAINING_NOTEBOOK, defaults, STUB)
+    monkeypatch.setattr(identity, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(identity, "faces_hash", lambda config: f"faces of {config.dataset}, split {config.split_seed}")
+    return write_suite(tmp_path / "small.yaml")
+
+
+@pytest.fixture
+def fast(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
+    """Runs the stub in this process instead of papermill; returns the list of the parameters of all executions."""
+    executed = []
+
+    def execute(source, output, parameters, *rest):
+        executed.append(parameters)
+        output.write_text("{}")
+        try:
+            exec(STUB, dict(parameters))
+        except ZeroDivisionError as error:
+            message = f"ZeroDivisionError: {error}"
+            raise NotebookError(message, f"Traceback\n{message}") from None
+
+    monkeypatch.setattr(attempt, "execute", execute)
+    return executed

@@ -1,0 +1,92 @@
+"""A stub stands in place of this small suite's training notebook: its MAP is made up from bits and seed."""
+
+import dataclasses
+import hashlib
+import json
+import math
+import time
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import yaml
+
+from ablations import suite as suites
+from ablations.runner import run
+from ablations.suite import load_suite
+from dcbh_core import Config
+
+FIELDS = [field.name for field in dataclasses.fields(Config)]
+STUB = f"""
+import json, os, pathlib, time
+out = pathlib.Path(run_dir)
+(out / "pid").write_text(str(os.getpid()))
+if seed == 7:
+    raise ZeroDivisionError("seed seven is unlucky")
+if seed == 8:
+    time.sleep(60)
+if seed == 9:
+    os._exit(1)
+config = {{name: globals()[name] for name in {FIELDS}}}
+score = 0.4 + bits / 100 - 0.1 * (center_weight == 0) + (seed * 37 + bits) % 11 / 100
+metrics = {{"map": score, "precision_at_50": score / 2, "chance": 0.05, "pixels": 0.3, "descriptor": score + 0.01}}
+environment = {{"device": device, "dtype": dtype, "machine": "a CPU", "torch": "2.13"}}
+environment["threads"] = os.environ.get("OMP_NUM_THREADS")
+result = {{"config": config, "metrics": metrics, "environment": environment, "timings": {{"train_s": 1.5}}}}
+(out / "result.json").write_text(json.dumps(result))
+"""
+SMALL = """
+title: A small suite
+about: Does the stub work?
+base: {dataset: orl, width: 0.25, device: cpu, dtype: float32}
+variants:
+  full: {}
+  no_center: {center_weight: 0}
+grid:
+  bits: [12, 48]
+  seed: [0, 1, 2]
+"""
+GRIDS = [{"bits": [12], "seed": [0, 1, 2]}, {"bits": [24, 48], "seed": [0, 1]}]
+
+
+def write_notebook(path: Path, *sources: str) -> None:
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    cells[0].metadata["tags"] = ["parameters"]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+
+
+def write_suite(path: Path, text: str = SMALL, **changes: object) -> str:
+    """A suite file with keys changed; returns its path as text."""
+    path.write_text(yaml.safe_dump({**yaml.safe_load(text), **changes}, sort_keys=False))
+    return str(path)
+
+
+def run_small(path: str, out: Path, **settings: object) -> int:
+    return run(load_suite(path).with_settings(settings), out, jobs=2)
+
+
+def wait_for(condition, seconds: float = 60):
+    """The first true value of ``condition()``, or its last one."""
+    end = time.monotonic() + seconds
+    while not (value := condition()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return value
+
+
+def made_up(suite: suites.Suite, seeds: list[int]) -> pd.DataFrame:
+    """A frame with figures that differ by variant, bits and seed in no simple way."""
+    rows = []
+    for number, cell in enumerate(suite.with_settings({"seed": seeds}).cells()):
+        score = 0.5 + 0.3 * math.sin(number * number)
+        floors = {"chance": 0.05, "pixels": 0.31, "descriptor": score + 0.01 * math.cos(number)}
+        machine = {"machine": "2-core x86-64 CPU", "dtype": "float32", "torch": "2.13"}
+        rows.append({"variant": cell.variant, **cell.point, "map": score, **floors, "seconds": 1.23456789, **machine})
+    return pd.DataFrame(rows)
+
+
+def edit(path: Path, key: str, value: object) -> None:
+    """Change a result.json, and its digest in cell.json, as if the run had left it so."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    about = path.with_name("cell.json")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    about.write_text(json.dumps({**json.loads(about.read_text()), "result_sha256": digest}))

@@ -1,0 +1,96 @@
+"""A try at a cell leaves its result, or a checkpoint from which the next try goes on."""
+
+from pathlib import Path
+
+import pytest
+
+from ablations import attempt, identity
+from ablations.execution import NotebookError
+from ablations.runner import plan, run
+from ablations.suite import load_suite
+from dcbh_core import Config
+from dcbh_core.training import Training
+from tests.conftest import synthetic_faces
+from tests.stub_suite import run_small
+
+
+def test_a_cell_whose_code_changed_while_it_ran_is_a_failure(
+    small: str, fast: list, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    honest = attempt.execute
+
+    def execute(*arguments) -> None:
+        honest(*arguments)
+        (identity.CORE / "losses.py").write_text("a = 2")
+
+    monkeypatch.setattr(attempt, "execute", execute)
+    assert run(load_suite(small).with_settings({"bits": 12, "seed": 0}), tmp_path, jobs=1) == 2
+    assert len(fast) == 1
+    assert "FAILED, the code was changed while the suite ran; start it again" in capsys.readouterr().err
+
+
+def test_a_notebook_that_leaves_no_result_is_a_failure(small: str, fast: list, tmp_path: Path, monkeypatch) -> None:
+    """Even if an earlier start had left one."""
+    name = plan(load_suite(small), tmp_path)[0].identity.name
+    stale = tmp_path / ".work" / f"{name}.earlier"
+    stale.mkdir(parents=True)
+    (stale / "result.json").write_text("{}")
+    (stale / "checkpoint.pt").write_text("a state")
+    monkeypatch.setattr(attempt, "execute", lambda *arguments: None)
+    run_small(small, tmp_path, bits=12, seed=0)
+    assert "result.json" in (tmp_path / "failed" / name / "error.txt").read_text()
+
+
+def test_a_checkpoint_outlives_a_failed_try_and_goes_to_the_next(
+    small: str, fast: list, tmp_path: Path, monkeypatch
+) -> None:
+    honest, found = attempt.execute, []
+
+    def execute(source, output, parameters, *rest) -> None:
+        checkpoint = Path(parameters["run_dir"]) / "checkpoint.pt"
+        found.append(checkpoint.read_text() if checkpoint.exists() else None)
+        if len(found) == 1:
+            checkpoint.write_text("half way")
+            raise NotebookError("out of luck")
+        checkpoint.unlink()
+        honest(source, output, parameters, *rest)
+
+    monkeypatch.setattr(attempt, "execute", execute)
+    suite = load_suite(small).with_settings({"bits": 12, "seed": 0})
+    assert run(suite, tmp_path, jobs=1, only=["full"]) == 1
+    assert run(suite, tmp_path, jobs=1, only=["full"]) == 0
+    assert found == [None, "half way"]
+
+
+def test_a_damaged_checkpoint_costs_one_try(small: str, fast: list, tmp_path: Path, monkeypatch) -> None:
+    honest, found = attempt.execute, []
+
+    def execute(source, output, parameters, *rest) -> None:
+        checkpoint = Path(parameters["run_dir"]) / "checkpoint.pt"
+        found.append(checkpoint.exists())
+        if checkpoint.exists():
+            training = Training(Config(width=0.05, device="cpu").resolved(), synthetic_faces(2, 4))
+            try:
+                training.load(checkpoint)
+            except ValueError as error:
+                raise NotebookError(f"ValueError: {error}") from None
+        honest(source, output, parameters, *rest)
+
+    monkeypatch.setattr(attempt, "execute", execute)
+    suite = load_suite(small).with_settings({"bits": 12, "seed": 0})
+    damaged = tmp_path / ".work" / f"{plan(suite, tmp_path)[0].identity.name}.earlier"
+    damaged.mkdir(parents=True)
+    (damaged / "checkpoint.pt").write_bytes(b"half a sta")
+    assert run(suite, tmp_path, jobs=1, only=["full"], retries=1) == 0
+    assert found == [True, False]
+
+
+def test_an_orphan_cannot_write_where_its_successor_works(tmp_path: Path) -> None:
+    before = attempt.take_over(tmp_path, "cell")
+    (before / "checkpoint.pt").write_text("half way")
+    other = attempt.take_over(tmp_path, "cell-2")
+    after = attempt.take_over(tmp_path, "cell")
+    assert (after / "checkpoint.pt").read_text() == "half way"
+    with pytest.raises(FileNotFoundError):
+        (before / "checkpoint.pt.partial").write_text("from an orphan")
+    assert set(tmp_path.iterdir()) == {after, other}
