@@ -1,4 +1,4 @@
-"""The command line: ``python -m ablations list | run | status | report | tune | validate``."""
+"""The command line: ``python -m ablations list | run | status | report | tune``."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from typing import Any
 
 from .execution import NotebookError
 from .records import record, record_figure
-from .report import build_report, collect, command, markdown
-from .runner import plan, run, status
-from .suite import load_suite, parse_yaml, suite_names
-from .tuning import results_path, run_trials, tuning_text, tuning_trials, validation_table, validation_trials
-from .workers import cores
+from .report import build_report, collect, command
+from .runner import other_source, plan, run_suite, status
+from .suite import Suite, load_suite, parse_yaml, suite_names
+from .tuning import scores, tuning_suite, tuning_text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 0, 1 if a cell failed, 2 for anything wrong with what was asked, 130 if interrupted."""
+    """Returns the exit status: 0, 1 if a run failed, 2 for anything wrong with what was asked, 130 if interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
     options.command = shlex.join(["python", "-m", "ablations", *arguments])
@@ -38,23 +37,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _list(options: argparse.Namespace) -> int:
     for name in suite_names():
         suite = load_suite(name)
-        print(f"{name} ({len(suite)} cells): {suite.title}")
+        print(f"{name} ({len(suite)} runs): {suite.title}")
         print(textwrap.fill(suite.about, 100, initial_indent="    ", subsequent_indent="    "))
     return 0
 
 
 def _run(options: argparse.Namespace) -> int:
-    suite = load_suite(options.suite).with_settings(_settings(options))
+    suite = _suite(options)
     if options.dry_run:
-        for planned in plan(suite, options.out, options.only):
-            state = "complete" if planned.complete else "to do"
-            print(f"{planned.cell.label}: {state} ({planned.identity.name})")
-        return 0
+        return _say_plan(suite, options)
+    failed = _run_suite(suite, options)
+    again = command("report", options.suite, _fields(options.set), _fields(options.where), options.out)
+    print(f"report: {again}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _say_plan(suite: Suite, options: argparse.Namespace) -> int:
+    planned = plan(suite, options.out, options.only)
+    for one in planned:
+        state = "complete" if one.complete else "to do"
+        if one.changed:
+            state += f", as {', '.join(one.changed)} changed since it was complete"
+        print(f"{one.run.label}: {state} ({one.identity.name})")
+    for line in other_source(planned):
+        print(line, file=sys.stderr)
+    return 0
+
+
+def _run_suite(suite: Suite, options: argparse.Namespace) -> int:
     if options.work and not options.scheduler:
         raise ValueError("--work is for a cluster; give --scheduler too, or leave it out")
     if options.jobs and options.scheduler:
-        raise ValueError("--jobs is for this machine; on a cluster each worker runs one cell at a time")
-    failed = run(
+        raise ValueError("--jobs is for this machine; on a cluster each worker has one run at a time")
+    return run_suite(
         suite,
         options.out,
         options.jobs,
@@ -66,8 +81,6 @@ def _run(options: argparse.Namespace) -> int:
         work=options.work,
         command=options.command,
     )
-    print(f"report: {command('report', options.suite, _settings(options), options.out)}", file=sys.stderr)
-    return 1 if failed else 0
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -76,49 +89,59 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    settings = _settings(options)
-    directory = build_report(options.suite, options.out, settings)
+    settings, where = _fields(options.set), _fields(options.where)
+    directory = build_report(
+        options.suite,
+        options.out,
+        settings=settings,
+        where=where,
+        metric=options.metric,
+        any_source=options.any_source,
+    )
     print((directory / "table.md").read_text("utf-8"))
     print(f"report: {directory / 'report.html'}")
     if options.record is not None:
-        suite = load_suite(options.suite).with_settings(settings)
-        shown = {field: "DIR" if field == "root" else value for field, value in settings.items()}
-        frame, made_by = collect(suite, options.out), command("run", suite.name, shown)
-        path = record(suite, frame, made_by, options.record)
+        path = _record(_suite(options), options, "run", options.record)
         record_figure(directory, path.with_suffix(".png"))
-        print(f"recorded: {path}\nrecorded: {path.with_suffix('.png')}")
+        print(f"recorded: {path.with_suffix('.png')}")
     return 0
+
+
+def _record(suite: Suite, options: argparse.Namespace, verb: str, part: str = "") -> Path:
+    shown = {field: "DIR" if field == "root" else value for field, value in _fields(options.set).items()}
+    made_by = command(verb, load_suite(options.suite).name, shown, _fields(options.where))
+    path = record(suite, collect(suite, options.out, options.any_source), made_by, part)
+    print(f"recorded: {path}")
+    return path
 
 
 def _tune(options: argparse.Namespace) -> int:
-    suite = load_suite(options.suite).with_settings(_settings(options))
-    path = options.csv or results_path(suite, "tuning")
-    frame = run_trials(tuning_trials(suite), path, _jobs(options), options.threads)
-    print(f"{frame.drop(columns='identity').to_string(index=False)}\n\nbest:\n{tuning_text(frame)}\n\ntable: {path}")
-    return 0
+    suite = load_suite(options.suite).with_settings(_fields(options.set))
+    trials = tuning_suite(suite)
+    chosen = suite.select(options.only or suite.variants)
+    options.only = [name for name in trials.variants if name.partition(",")[0] in chosen]
+    failed = _run_suite(trials, options)
+    frame = collect(trials, options.out)
+    print(tuning_text(scores(frame, suite)))
+    if not failed and len(frame) == len(trials):
+        _record(trials, options, "tune")
+    return 1 if failed else 0
 
 
-def _validate(options: argparse.Namespace) -> int:
-    suite = load_suite(options.suite).with_settings(_settings(options))
-    path = options.csv or results_path(suite, "validation")
-    frame = run_trials(validation_trials(suite, options.only), path, _jobs(options), options.threads)
-    print(f"{markdown(validation_table(frame, suite))}\n\ntable: {path}")
-    return 0
+def _suite(options: argparse.Namespace) -> Suite:
+    """The suite that is asked for, with its ``--set`` and ``--where``."""
+    return load_suite(options.suite).with_settings(_fields(options.set)).where(_fields(options.where))
 
 
-def _jobs(options: argparse.Namespace) -> int:
-    return int(options.jobs or max(1, cores() // options.threads))
-
-
-def _settings(options: argparse.Namespace) -> dict[str, Any]:
-    """The ``--set`` options: field -> value, as YAML."""
-    settings = {}
-    for text in options.set:
+def _fields(texts: Sequence[str]) -> dict[str, Any]:
+    """FIELD=VALUE options: field -> value, as YAML."""
+    fields = {}
+    for text in texts:
         field, equals, value = text.partition("=")
         if not equals:
-            raise ValueError(f"--set takes FIELD=VALUE, not {text!r}")
-        settings[field] = parse_yaml(value)
-    return settings
+            raise ValueError(f"--set and --where take FIELD=VALUE, not {text!r}")
+        fields[field] = parse_yaml(value)
+    return fields
 
 
 def _positive(text: str) -> int:
@@ -151,53 +174,63 @@ def _part(text: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ablations", description="Run and report ablations of DCBH.")
-    verbs = parser.add_subparsers(required=True, metavar="list | run | status | report | tune | validate")
-    listing = verbs.add_parser("list", help="the suites, what each answers, and its number of cells")
+    verbs = parser.add_subparsers(required=True, metavar="list | run | status | report | tune")
+    listing = verbs.add_parser("list", help="the suites, what each answers, and its number of runs")
     listing.set_defaults(do=_list)
-    running = verbs.add_parser("run", help="run what is not complete yet of a suite")
+    running = verbs.add_parser("run", help="start what is not complete yet of a suite")
     running.set_defaults(do=_run)
     watching = verbs.add_parser("status", help="what is done, running, failed and waiting in an output directory")
     watching.add_argument("out", nargs="?", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
     watching.set_defaults(do=_status)
-    reporting = verbs.add_parser("report", help="tables and figures of a suite's complete cells")
+    reporting = verbs.add_parser("report", help="tables and figures of a suite's complete runs")
     reporting.set_defaults(do=_report)
-    tuning = verbs.add_parser("tune", help="try a suite's settings on a validation part of its training faces")
-    tuning.set_defaults(do=_tune)
-    validating = verbs.add_parser("validate", help="score a suite's variants on that validation part")
-    validating.set_defaults(do=_validate)
-    for verb in (running, reporting, tuning, validating):
+    tuning = verbs.add_parser("tune", help="try a suite's settings on the validation part; keeps the table")
+    tuning.set_defaults(do=_tune, where=[], any_source=False)
+    for verb in (running, reporting, tuning):
         verb.add_argument("suite", metavar="SUITE", help="a name from `list`, or a YAML file")
         verb.add_argument(
-            "--set", action="append", default=[], metavar="FIELD=VALUE", help="a config field; a list is a grid axis"
+            "--set",
+            action="append",
+            default=[],
+            metavar="FIELD=VALUE",
+            help="set a config field; a list becomes a grid axis; scored_on=validation leaves the queries alone",
         )
-    for verb in (running, reporting):
         verb.add_argument(
             "--out", type=Path, default=Path("runs"), metavar="DIR", help="where runs lie (default: runs)"
         )
-    for verb in (tuning, validating):
-        verb.add_argument("--csv", type=Path, metavar="FILE", help="the table (default: in ablations/results)")
-    for verb in (running, tuning, validating):
-        verb.add_argument("--jobs", type=_positive, metavar="N", help="trainings at a time (default: one per core)")
-        verb.add_argument("--threads", type=_positive, default=1, metavar="N", help="threads per training (default: 1)")
-    for verb in (running, validating):
+    for verb in (running, reporting):
+        verb.add_argument(
+            "--where",
+            action="append",
+            default=[],
+            metavar="FIELD=VALUE",
+            help="choose among the points that the suite plans, as bits=[24,48]",
+        )
+    for verb in (running, tuning):
+        verb.add_argument("--jobs", type=_positive, metavar="N", help="runs at a time (default: one per core)")
+        verb.add_argument("--threads", type=_positive, default=1, metavar="N", help="threads of each (default: 1)")
         verb.add_argument("--only", nargs="+", default=[], metavar="VARIANT", help="these variants; fc* is a pattern")
-    running.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="for one try at a cell (default: none)")
-    running.add_argument(
-        "--retries", type=_retries, default=0, metavar="N", help="try a failed cell again up to N times (default: 0)"
-    )
-    running.add_argument("--scheduler", metavar="ADDRESS", help="run the cells on the dask cluster of this scheduler")
-    running.add_argument(
-        "--work", metavar="DIR", help="with --scheduler: a directory that all workers share, for checkpoints"
-    )
+        verb.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="for one attempt (default: none)")
+        verb.add_argument(
+            "--retries", type=_retries, default=0, metavar="N", help="attempt a failed run again up to N times"
+        )
+        verb.add_argument("--scheduler", metavar="ADDRESS", help="run on the dask cluster of this scheduler")
+        verb.add_argument(
+            "--work", metavar="DIR", help="with --scheduler: a directory that all workers share, for checkpoints"
+        )
     running.add_argument("--dry-run", action="store_true", help="say what would be run, and run nothing")
+    reporting.add_argument("--metric", default="map", help="what the tables are of, as precision_at_50 (default: map)")
+    reporting.add_argument(
+        "--any-source", action="store_true", help="show runs of another source too, where there are none of this one"
+    )
     reporting.add_argument(
         "--record",
         nargs="?",
         const="",
         type=_part,
         metavar="PART",
-        help="also write the figures to ablations/results/SUITE.csv, to be committed; with PART, to SUITE.PART.csv "
-        "beside it, for other lengths or seeds",
+        help="also keep the metrics as SUITE.csv in ablations/results (or beside a suite of one's own); with PART as "
+        "SUITE.PART.csv, for other lengths or seeds",
     )
     return parser
 

@@ -1,7 +1,7 @@
-"""One try at a cell, wherever it runs: on this machine or on a worker of a cluster.
+"""One attempt at a run, wherever it happens: on this machine or on a worker of a cluster.
 
 It works in a directory of its own, ``WORK/NAME.RANDOM``, and gives back the content of its files. Only the runner
-writes where complete cells lie.
+writes where complete runs lie.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from dcbh_core.config import Config
+from dcbh_core.methods import own_file
+
 from .execution import NotebookError, execute
-from .identity import TRAINING_NOTEBOOK, Identity, code_hash, notebook
+from .identity import TRAINING_NOTEBOOK, Identity, changed_sources, notebook, sources_of
 
 CHECKPOINT = "checkpoint.pt"
 NOTEBOOK = "notebook.ipynb"
@@ -25,24 +28,34 @@ NOTEBOOK = "notebook.ipynb"
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """All that a try at a cell takes, in plain values, so that it can be sent to another machine."""
+    """All that an attempt takes, in plain values, so that it can be sent to another machine.
+
+    Attributes:
+        identity: Of the run.
+        parameters: The resolved config; files of one's own by their names.
+        own_files: Name -> content of each file of one's own that head or objective come from.
+        work: Directory for attempts; None is the worker's own.
+        threads: Of the arithmetic.
+        timeout: Seconds until the notebook is interrupted, or None.
+    """
 
     identity: Identity
-    parameters: dict[str, Any]  # the resolved config
-    work: str | None  # directory for tries; None is the worker's own
+    parameters: dict[str, Any]
+    own_files: dict[str, bytes]
+    work: str | None
     threads: int
     timeout: float | None
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """Of one try.
+    """What came of one attempt.
 
-    Parameters:
-        files: path in the run directory -> content; of a failed try only the executed notebook, if there is one.
-        seconds: how long it took.
+    Attributes:
+        files: Path in the run directory -> content; of a failure only the executed notebook, if there is one.
+        seconds: How long it took.
         error: None, or one line on what went wrong.
-        log: of a failed try, its traceback.
+        log: The traceback of a failure.
     """
 
     files: dict[str, bytes]
@@ -52,7 +65,7 @@ class Outcome:
 
 
 def attempt(task: Task, cancelled: Callable[[], bool], environment: Mapping[str, str] | None = None) -> Outcome:
-    """Execute the training notebook for one cell; the training goes on from the checkpoint of an earlier try.
+    """Execute the training notebook for one run; the training goes on from the checkpoint of an earlier attempt.
 
     Raises:
         CancelledError: ``cancelled()`` became true; the checkpoint stays.
@@ -63,18 +76,17 @@ def attempt(task: Task, cancelled: Callable[[], bool], environment: Mapping[str,
         directory = take_over(Path(task.work), task.identity.name)
         executed = directory / NOTEBOOK
         try:
-            check_code(task.identity)
-            parameters = {**task.parameters, "run_dir": str(directory)}
+            config = unpacked(task, directory)
+            check_sources(config, task.identity)
+            parameters = {**config.to_dict(), "run_dir": str(directory)}
             source = notebook(TRAINING_NOTEBOOK)
             execute(source, executed, parameters, task.threads, task.timeout, cancelled, environment)
-            check_code(task.identity)
+            check_sources(config, task.identity)
             files, complete = _read_files(directory), True
             return Outcome(files, time.monotonic() - started)
-        except (NotebookError, OSError) as error:
+        except (NotebookError, OSError, ValueError) as error:
             files = {NOTEBOOK: executed.read_bytes()} if executed.exists() else {}
             log = error.log if isinstance(error, NotebookError) else ""
-            if "delete it to start again" in str(error):  # the checkpoint is damaged; the next try begins anew
-                (directory / CHECKPOINT).unlink(missing_ok=True)
             return Outcome(files, time.monotonic() - started, str(error), log)
         finally:
             if complete or not (directory / CHECKPOINT).exists():
@@ -83,13 +95,25 @@ def attempt(task: Task, cancelled: Callable[[], bool], environment: Mapping[str,
         return Outcome({}, time.monotonic() - started, str(error))
 
 
-def take_over(work: Path, name: str) -> Path:
-    """A new directory for a try at the cell ``name``, with the newest checkpoint of those before it; these are removed.
+def unpacked(task: Task, directory: Path) -> Config:
+    """The task's config, with its files of one's own laid into ``directory`` and named where they lie there."""
+    values = dict(task.parameters)
+    for name, content in task.own_files.items():
+        (directory / name).write_bytes(content)
+    for name in ("head", "objective"):
+        file = own_file(values[name])
+        if file is not None:
+            values[name] = f"{directory / file[0].name}:{file[1]}"
+    return Config.from_dict(values)
 
-    What an earlier try may still be writing, if its process was orphaned, leads into directories that are gone.
+
+def take_over(work: Path, name: str) -> Path:
+    """A new directory for an attempt at the run ``name``, with the newest checkpoint of those before it; these go.
+
+    What an earlier attempt may still be writing, if its process was orphaned, leads into directories that are gone.
     """
     directory = work / f"{name}.{secrets.token_hex(4)}"
-    earlier = tries(work, name)
+    earlier = attempts(work, name)
     directory.mkdir(parents=True)
     checkpoints = [path / CHECKPOINT for path in earlier if (path / CHECKPOINT).exists()]
     if checkpoints:
@@ -100,15 +124,16 @@ def take_over(work: Path, name: str) -> Path:
     return directory
 
 
-def tries(work: Path, name: str) -> list[Path]:
-    """The directories of tries at the cell ``name``."""
+def attempts(work: Path, name: str) -> list[Path]:
+    """The directories of attempts at the run ``name``."""
     return [path for path in work.glob(f"{name}.*") if path.is_dir()]
 
 
-def check_code(identity: Identity) -> None:
-    """A long run outlasts many an edit: no cell may bear the identity of code that it did not run."""
-    if code_hash() != identity.code:
-        raise NotebookError("the code was changed while the suite ran; start it again")
+def check_sources(config: Config, identity: Identity) -> None:
+    """A long batch outlasts many an edit: no run may bear the identity of source that it did not execute."""
+    changed = changed_sources(identity.sources, sources_of(config))
+    if changed:
+        raise NotebookError(f"{', '.join(changed)} was changed while the suite ran; start it again")
 
 
 def _read_files(directory: Path) -> dict[str, bytes]:

@@ -1,11 +1,12 @@
-"""What makes two cells the same: the resolved config, the faces, and the code that runs.
+"""What makes two runs the same: the resolved config, the faces, and the source of what is executed.
 
-A cell's run directory bears its identity, so a change of any of the three makes a new cell, and what is complete never
-has to be run again.
+A run's directory bears its identity, so a change of any of the three makes a new run, and what is complete never has to
+be run again.
 """
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import hashlib
 import json
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import dcbh_core
-from dcbh_core.config import Config
+from dcbh_core.config import Config, Data
 from dcbh_core.faces import load_split
 
 from .execution import in_batches
@@ -24,61 +25,112 @@ RUN_DIRECTORY = Path(__file__).with_name("run_directory.py")
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 TRAINING_NOTEBOOK = "04_train.ipynb"
 REPORT_NOTEBOOK = "07_ablation.ipynb"
-DATA_FIELDS = ("dataset", "root", "min_faces", "queries_per_identity", "split_seed", "new_people")
+# Not in the source of every run: figures change no metric, and a method's file is in that of the runs that use it.
+NOT_IN_ALL = ("figures.py", "peers.py")
 
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
-    """Of one cell.
+    """What one run is, in hashes.
 
-    Parameters:
-        name: of its run directory, readable: "orl-48bit-seed0-3f9c0a1b2c3d".
-        whole: hash of everything that its figures depend on.
-        experiment: hash of config and faces as they were asked for: without code, with device and dtype still "auto".
-        code: hash of the sources.
+    Attributes:
+        name: Of its directory, readable: "orl-48bit-seed0-3f9c0a1b2c3d".
+        whole: Hash of everything that its metrics depend on.
+        settings: Hash of the config as it was asked for, with device and dtype still "auto".
+        faces: Hash of the faces of its split.
+        sources: Name of each source file that is executed -> hash of what it does (see ``source_hash``).
     """
 
     name: str
     whole: str
-    experiment: str
-    code: str
+    settings: str
+    faces: str
+    sources: dict[str, str]
 
 
 def identify(configs: Iterable[Config], resolve: Callable[[Config], Config] = Config.resolved) -> list[Identity]:
     """The identity of each config, filled in by ``resolve``. Each distinct data set and split is loaded once.
 
     Raises:
-        ValueError, OSError: the faces of a config cannot be loaded, or the training notebook is missing.
+        ValueError, OSError: The faces of a config cannot be loaded, or the training notebook is missing.
     """
-    code = code_hash()
-    faces: dict[Config, str] = {}
+    faces: dict[Data, str] = {}
+    common = common_sources()
     identities = []
     for config in configs:
-        resolved = resolve(config)
-        data = Config(**{field: getattr(resolved, field) for field in DATA_FIELDS})
+        data = config.data()
         if data not in faces:
-            faces[data] = faces_hash(data)
-        # Where the faces lie says nothing about them; their hash does.
-        settings = {name: value for name, value in resolved.to_dict().items() if value is not None and name != "root"}
-        asked = {**settings, "device": config.device, "dtype": config.dtype}
-        whole = _sha256([settings, faces[data], code])
+            faces[data] = faces_hash(config)
+        sources = common | method_sources(config)
+        whole = _sha256([_settings(resolve(config)), faces[data], sources])
         name = f"{config.dataset}-{config.bits}bit-seed{config.seed}-{whole[:12]}"
-        identities.append(Identity(name, whole, _sha256([asked, faces[data]]), code))
+        identities.append(Identity(name, whole, settings_hash(config), faces[data], sources))
     return identities
 
 
-def code_hash() -> str:
-    """Hash of the sources that a cell's figures depend on: ``dcbh_core`` without figures, what fills the run directory,
-    and the code of the training notebook (prose, outputs and the cells that batches leave out are not in it)."""
-    paths = [*(path for path in CORE.glob("*.py") if path.name != "figures.py"), RUN_DIRECTORY]
-    sources = {path.name: path.read_text("utf-8") for path in paths}
+def settings_hash(config: Config) -> str:
+    """Hash of a config as it is asked for: filled in, but for a device and a dtype of "auto"."""
+    return _sha256({**_settings(config.resolved()), "device": config.device, "dtype": config.dtype})
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """A config's fields that have an effect. Where faces and files of one's own lie says nothing about them."""
+    return {name: value for name, value in config.portable().items() if value is not None and name != "root"}
+
+
+def sources_of(config: Config) -> dict[str, str]:
+    """Each source file that a run of this config executes -> its hash."""
+    return common_sources() | method_sources(config)
+
+
+def common_sources() -> dict[str, str]:
+    """The sources that every run executes: ``dcbh_core`` without figures and peers, what fills the run directory, and
+    the code of the training notebook (prose, outputs and the cells that batches leave out are not in it)."""
+    paths = [*(path for path in CORE.glob("*.py") if path.name not in NOT_IN_ALL), RUN_DIRECTORY]
     cells = json.loads(notebook(TRAINING_NOTEBOOK).read_text("utf-8"))["cells"]
     code = ["".join(cell["source"]) for cell in in_batches(cells) if cell["cell_type"] == "code"]
-    return _sha256([sources, code])
+    hashes = {path.name: source_hash(path.read_text("utf-8")) for path in paths}
+    return hashes | {TRAINING_NOTEBOOK: _sha256([source_hash(source) for source in code])}
+
+
+def method_sources(config: Config) -> dict[str, str]:
+    """The sources of the config's head and objective, where they are not among the common ones."""
+    files = {f"own/{name}": path for name, path in config.own_files().items()}
+    for method in (config.head_class, config.objective_class):
+        package, _, module = method.__module__.rpartition(".")
+        if package == dcbh_core.__name__ and f"{module}.py" in NOT_IN_ALL:
+            files[f"{module}.py"] = CORE / f"{module}.py"
+    return {name: source_hash(path.read_text("utf-8")) for name, path in files.items()}
+
+
+def source_hash(source: str) -> str:
+    """Hash of what Python source does: of its syntax tree without docstrings; comments and layout are not in it."""
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:  # a notebook's cell may hold what only IPython understands
+        return _sha256(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                node.body = node.body[1:]
+    return _sha256(_plain(tree))
+
+
+def _plain(node: Any) -> Any:
+    """A syntax tree as plain lists. Not ``ast.dump``, whose text differs between versions of Python."""
+    if isinstance(node, ast.AST):
+        fields = [[name, _plain(value)] for name, value in ast.iter_fields(node) if value is not None and value != []]
+        return [type(node).__name__, *fields]
+    return [_plain(one) for one in node] if isinstance(node, list) else repr(node)
 
 
 def faces_hash(config: Config) -> str:
-    """Hash of all faces of the config's split, training, gallery and queries, of known and of new people."""
+    """Hash of all faces of the config's split, training, gallery and queries, of known and of unseen people."""
     split = load_split(config)
     parts = (split.training, split.gallery, split.queries, split.new_gallery, split.new_queries)
     return _sha256([None if part is None else part.fingerprint() for part in parts])
@@ -88,7 +140,7 @@ def notebook(name: str) -> Path:
     """The path of one of the kit's notebooks.
 
     Raises:
-        FileNotFoundError: it is not there.
+        FileNotFoundError: It is not there.
     """
     path = NOTEBOOKS / name
     if not path.is_file():
@@ -96,41 +148,59 @@ def notebook(name: str) -> Path:
     return path
 
 
-def read_cell(directory: Path) -> dict[str, Any]:
-    """What a complete run directory says: the content of its ``cell.json`` (``identity``, ``config``, ``seconds`` that
-    the cell took, and ``result_sha256``) and, under ``result``, that of its ``result.json``.
+def read_run(directory: Path) -> dict[str, Any]:
+    """What a complete run directory says; nothing in it is executed.
+
+    Returns:
+        The content of its ``run.json`` (``identity``, ``config``, ``seconds`` that the run took, ``result_sha256``) and,
+        under ``result``, that of its ``result.json``.
 
     Raises:
-        ValueError: the directory is not complete, its result was changed, or it is that of another config.
-        OSError: a file is missing.
+        ValueError: The directory is not complete, its result was changed, or it is that of another config.
+        OSError: A file is missing.
     """
     try:
-        return parse_cell((directory / "cell.json").read_bytes(), (directory / "result.json").read_bytes())
+        return parse_run((directory / "run.json").read_bytes(), (directory / "result.json").read_bytes())
     except ValueError as error:
         raise ValueError(f"unusable result in {directory}: {error}") from None
 
 
-def parse_cell(cell_json: bytes, result_json: bytes) -> dict[str, Any]:
-    """As ``read_cell``, from the content of the two files."""
-    cell, result = json.loads(cell_json), json.loads(result_json)
+def parse_run(run_json: bytes, result_json: bytes) -> dict[str, Any]:
+    """As ``read_run``, from the content of the two files."""
+    run, result = json.loads(run_json), json.loads(result_json)
     try:
-        if cell["result_sha256"] != hashlib.sha256(result_json).hexdigest():
+        if run["result_sha256"] != hashlib.sha256(result_json).hexdigest():
             raise ValueError("result.json is not the one that the run has left")
-        Identity(**cell["identity"])
-        float(cell["seconds"])
-        wanted, found = cell["config"], Config.from_dict(result["config"]).resolved().to_dict()
-        for field, value in wanted.items():
-            if found[field] != value:
-                raise ValueError(f"it ran another config: {field} is {found[field]!r}, not {value!r}")
+        Identity(**run["identity"])
+        float(run["seconds"])
+        for field, value in run["config"].items():
+            if field != "root" and result["config"][field] != value:
+                raise ValueError(f"it ran another config: {field} is {result['config'][field]!r}, not {value!r}")
         float(result["metrics"]["map"])
         float(result["timings"]["train_s"])
         for name in ("device", "dtype", "machine", "torch"):
             str(result["environment"][name])
     except KeyError as error:
         raise ValueError(f"{error} is missing") from None
-    except TypeError as error:
+    except (AttributeError, TypeError) as error:
         raise ValueError(str(error)) from None
-    return {**cell, "result": result}
+    return {**run, "result": result}
+
+
+def complete_runs(out: Path) -> list[dict[str, Any]]:
+    """``read_run`` of every complete run in the output directory ``out``, the newest first."""
+    found = []
+    for path in out.glob("complete/*/run.json"):
+        try:
+            found.append((path.stat().st_mtime, read_run(path.parent)))
+        except (OSError, ValueError):
+            continue  # not complete, so not counted; a start makes it anew
+    return [run for _, run in sorted(found, key=lambda pair: pair[0], reverse=True)]
+
+
+def changed_sources(then: dict[str, str], now: dict[str, str]) -> list[str]:
+    """The names of the source files that are not the same, in order."""
+    return sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
 
 
 def _sha256(content: Any) -> str:

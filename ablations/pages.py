@@ -6,14 +6,20 @@ themselves; nothing else of that is needed. Widgets (progress bars) would need a
 
 from __future__ import annotations
 
+import base64
+import gzip
+import hashlib
 import os
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+if TYPE_CHECKING:
+    from IPython.display import HTML
 
 # Fonts with all the parts of large brackets and sums: of Apple, of Windows, of TeX, of most Linux desktops.
 STYLE = """math { font-family: "STIX Two Math", "Cambria Math", "Latin Modern Math", "DejaVu Math TeX Gyre", math; }
@@ -39,7 +45,7 @@ def html_page(
     content: Any,
     title: str,
     *,
-    code: bool = True,
+    source: bool = True,
     style: str = "",
     before: str = "",
     after: str = "",
@@ -49,7 +55,7 @@ def html_page(
     """A notebook (as nbformat reads it) as one page.
 
     Parameters:
-        code: show the code as well.
+        source: Show the code as well.
         style: CSS to be added.
         before, after: HTML above and below the notebook.
         link: what becomes of the address of each link in Markdown; None makes plain text of it.
@@ -67,7 +73,7 @@ def html_page(
     exporter = HTMLExporter(
         extra_loaders=[DictLoader({"page.html.j2": _TEMPLATE})],
         template_file="page.html.j2",
-        exclude_input=not code,
+        exclude_input=not source,
         exclude_input_prompt=True,
         exclude_output_prompt=True,
     )
@@ -93,6 +99,29 @@ def mathml(formula: str, display: str = "inline") -> str:
     bare = re.compile(r"<mo((?:(?! form=)[^>])*)>(\||&#x0007C;|&#x02016;)</mo>")
     fixed = ' stretchy="false"'
     return bare.sub(lambda bar: f'<mo form="prefix"{bar[1] or fixed}>{bar[2]}</mo>', convert(formula, display=display))
+
+
+def embedded(page: str, height: int, fallback: str) -> HTML:
+    """A whole HTML page as the output of a cell; needs no kernel, no network and no file beside the notebook.
+
+    Bokeh's script is larger than a notebook should be, so the page travels compressed and the browser unpacks it into
+    a frame. Where scripts do not run (a notebook that is not trusted, a code host), ``fallback`` is read instead.
+    """
+    from IPython.display import HTML
+
+    packed = base64.b64encode(gzip.compress(page.encode(), mtime=0)).decode()
+    name = "page-" + hashlib.sha256(packed.encode()).hexdigest()[:12]
+    return HTML(f"""<div id="{name}"><em>{fallback}</em></div>
+<script>
+(async () => {{
+  const packed = Uint8Array.from(atob("{packed}"), (letter) => letter.charCodeAt(0));
+  const page = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const frame = document.createElement("iframe");
+  frame.style = "width: 100%; height: {height}px; border: 0";
+  frame.srcdoc = await new Response(page).text();
+  document.getElementById("{name}").replaceChildren(frame);
+}})();
+</script>""")
 
 
 class _Renderer(IPythonRenderer):

@@ -11,31 +11,30 @@ from pathlib import Path
 
 import pandas as pd
 
-from dcbh_core.config import unknown_name
+from dcbh_core.methods import unknown_name
 
-from .report import SHALLOW, missing_cells
+from .report import SHALLOW, UNSEEN, missing_runs
 from .suite import Suite
 
 RESULTS = Path(__file__).parent / "results"
 RECORDED_METRICS = [
     *("map", "map_worst", "map_best", "precision_at_50", "chance", "pixels", "descriptor", *SHALLOW.values()),
-    *("new_map", "new_chance", "new_pixels", "new_descriptor", *(f"new_{column}" for column in SHALLOW.values())),
+    *(f"{UNSEEN}{column}" for column in ("map", "chance", "pixels", "descriptor", *SHALLOW.values())),
 ]
 
 
 def record(suite: Suite, frame: pd.DataFrame, command: str, part: str = "") -> Path:
-    """Write the suite's figures to ``ablations/results/SUITE.csv``, to be committed: comments on how they were made,
-    then a row per cell.
+    """Write the suite's metrics to SUITE.csv, to be kept: comments on how they were made, then a row per run.
 
-    With ``part`` the file is SUITE.PART.csv, beside the others of the suite: other lengths or seeds, run at another
-    time or on another machine. ``recorded`` reads all of them.
+    The file lies in ``ablations/results``, or beside a suite of one's own. With ``part`` it is SUITE.PART.csv, beside
+    the others of the suite: other lengths or seeds, from another time or machine. ``recorded`` reads all of them.
 
     Raises:
-        ValueError: a cell is missing, or another part holds one of these cells.
+        ValueError: A run is missing, or another part holds one of these runs.
     """
-    missing = missing_cells(suite, frame)
+    missing = missing_runs(suite, frame)
     if missing:
-        raise ValueError(f"only a complete suite is recorded; missing cells: {', '.join(missing)}")
+        raise ValueError(f"only a complete suite is recorded; missing runs: {', '.join(missing)}")
     machines = {f"{row.machine}, {row.dtype}, torch {row.torch}" for row in frame.itertuples()}
     head = {
         "title": suite.title,
@@ -45,12 +44,10 @@ def record(suite: Suite, frame: pd.DataFrame, command: str, part: str = "") -> P
     }
     fields = ["seed", *[field for field in suite.grid if field != "seed"]]
     metrics = [metric for metric in RECORDED_METRICS if metric in frame]
-    path = RESULTS / f"{suite.name}.{part}.csv" if part else RESULTS / f"{suite.name}.csv"
-    figures = frame[["variant", *fields, *metrics, "seconds"]].round(dict.fromkeys([*metrics, "seconds"], 6))
-    _together([figures, *(_read(other) for other in _parts(suite.name) if other != path)], suite.name)
-    path.write_text(
-        "".join(f"# {key}: {value}\n" for key, value in head.items()) + figures.to_csv(index=False), "utf-8"
-    )
+    path = suite.directory / (f"{suite.name}.{part}.csv" if part else f"{suite.name}.csv")
+    values = frame[["variant", *fields, *metrics, "seconds"]].round(dict.fromkeys([*metrics, "seconds"], 6))
+    _together([values, *(_read(other) for other in _parts(suite.name, suite.directory) if other != path)], suite.name)
+    path.write_text("".join(f"# {key}: {value}\n" for key, value in head.items()) + values.to_csv(index=False), "utf-8")
     return path
 
 
@@ -66,24 +63,24 @@ def record_figure(report: Path, path: Path) -> None:
     path.write_bytes(base64.b64decode(images[0]))
 
 
-def recorded(name: str) -> pd.DataFrame:
-    """The recorded figures of a suite, a row per cell; ``summary`` takes them as it does those of ``collect``.
+def recorded(name: str, directory: Path = RESULTS) -> pd.DataFrame:
+    """The recorded metrics of a suite, a row per run; ``summary`` takes them as it does those of ``collect``.
 
     Returns:
         All parts of the suite together; ``machine`` says which kind of machine made a row.
 
     Raises:
-        ValueError: nothing is recorded under this name, or two parts hold the same cell.
+        ValueError: Nothing is recorded under this name, or two parts hold the same run.
     """
-    paths = _parts(name)
+    paths = _parts(name, directory)
     if not paths:
-        raise unknown_name("recorded suite", name, sorted(path.stem for path in RESULTS.glob("*.csv")))
+        raise unknown_name("recorded suite", name, sorted(path.stem for path in directory.glob("*.csv")))
     return _together([_read(path) for path in paths], name)
 
 
-def _parts(name: str) -> list[Path]:
+def _parts(name: str, directory: Path) -> list[Path]:
     """The recorded files of a suite: SUITE.csv and every SUITE.PART.csv."""
-    return sorted(path for path in RESULTS.glob("*.csv") if path.stem == name or path.stem.startswith(f"{name}."))
+    return sorted(path for path in directory.glob("*.csv") if path.stem == name or path.stem.startswith(f"{name}."))
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -94,11 +91,11 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _together(parts: Sequence[pd.DataFrame], name: str) -> pd.DataFrame:
-    """The rows of all parts, of which no two may hold one cell."""
+    """The rows of all parts, of which no two may hold one run."""
     frame = pd.concat(parts, ignore_index=True)
-    cell = list(frame.columns[: frame.columns.get_loc("map")])  # variant, seed and the other grid fields
-    twice = frame[frame.duplicated(cell)]
+    run = list(frame.columns[: frame.columns.get_loc("map")])  # variant, seed and the other grid fields
+    twice = frame[frame.duplicated(run)]
     if len(twice):
-        first = ", ".join(f"{field} {value}" for field, value in twice[cell].iloc[0].items())
-        raise ValueError(f"two recorded parts of suite {name!r} hold one cell ({first}); delete one of their files")
+        first = ", ".join(f"{field} {value}" for field, value in twice[run].iloc[0].items())
+        raise ValueError(f"two recorded parts of suite {name!r} hold one run ({first}); delete one of their files")
     return frame

@@ -1,6 +1,6 @@
 """Tables from run directories: collect, summarise, format, report. ``records`` keeps them.
 
-The unit is one figure of one seed. Over seeds: the mean and the half-width of its 95 % t interval, and the differences
+The unit is one metric of one seed. Over seeds: the mean and the half-width of its 95 % t interval, and the differences
 to the reference variant, paired by seed at the same grid point. With fewer than three seeds there is no interval, and
 the points themselves are shown.
 """
@@ -11,7 +11,7 @@ import math
 import os
 import shlex
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,57 +19,71 @@ import pandas as pd
 from filelock import FileLock
 from scipy.stats import t as student_t
 
-from dcbh_core.config import unknown_name
+from dcbh_core.methods import unknown_name
 
 from .execution import execute
-from .identity import REPORT_NOTEBOOK, code_hash, identify, notebook, read_cell
+from .identity import REPORT_NOTEBOOK, changed_sources, complete_runs, notebook, settings_hash, sources_of
 from .suite import Suite, as_yaml, load_suite, point_text
 
-# Floor and ceiling of a MAP: metrics of the reference's own runs.
+# Baselines of a MAP: metrics of the reference's own runs.
 CHANCE, PIXELS, DESCRIPTOR = "chance", "raw pixels", "descriptor, not binarised"
-FLOORS = {CHANCE: "chance", PIXELS: "pixels"}
-# The shallow methods: metrics of the runs of the variant with the objective "softmax".
+BASELINES = {CHANCE: "chance", PIXELS: "pixels"}
+# The shallow methods: metrics of the first variant whose runs have them.
 SHALLOW = {
     "LSH on pixels": "lsh_pixels",
     "ITQ on pixels": "itq_pixels",
     "LSH on softmax descriptors": "lsh_descriptor",
     "ITQ on softmax descriptors": "itq_descriptor",
 }
-SEEN_AND_NEW = {"map": "seen", "new_map": "new"}  # people of the training set, and people kept out of it
+RUNS = "runs.csv"
+UNSEEN = "unseen_"  # in front of a metric: among people kept out of training
+TITLES = {"map": "MAP", "map_worst": "MAP, worst order of ties", "map_best": "MAP, best order of ties"}
 
 
-def collect(suite: Suite, out: str | os.PathLike[str]) -> pd.DataFrame:
-    """The suite's complete cells in the output directory ``out``.
+def collect(suite: Suite, out: str | os.PathLike[str], any_source: bool = False) -> pd.DataFrame:
+    """The suite's complete runs in the output directory ``out``. The faces need not be there.
 
-    A cell that was run with other code, or on another device than this machine's, is shown too if there is no run that
-    fits exactly, the newest first; ``notes`` says so.
+    Where several runs fit, those count whose device and dtype are this machine's, and of these the newest.
+
+    Args:
+        suite: Whose runs they are.
+        out: The output directory.
+        any_source: Take a run of another source than the present one where there is none of this.
 
     Returns:
-        One row per complete cell: ``variant``, ``seed``, the grid fields, all metrics, ``seconds`` of training, and
-        ``device``, ``dtype``, ``machine``, ``torch``, ``code``, ``identity``.
+        One row per complete run: ``variant``, ``seed``, the grid fields, all metrics, ``seconds`` of training,
+        ``device``, ``dtype``, ``machine``, ``torch``, ``faces`` and ``identity`` (hashes), and ``changed``: the source
+        files that are not the same any more, in one text.
 
     Raises:
-        ValueError: cells of different device, dtype or code would be mixed, or a config is impossible.
+        ValueError: Runs of different device or dtype, or of different faces, would be mixed, or a config is impossible.
     """
-    there = []
-    for path in Path(out).glob("cells/*/cell.json"):
-        try:
-            there.append((path.stat().st_mtime, read_cell(path.parent)))
-        except (OSError, ValueError):
-            continue  # not complete, so not counted; a run makes it anew
-    exact = {found["identity"]["whole"]: found for _, found in there}
-    similar = {found["identity"]["experiment"]: found for _, found in sorted(there, key=lambda pair: pair[0])}
+    there: dict[str, list[dict[str, Any]]] = {}
+    for found in complete_runs(Path(out)):
+        there.setdefault(found["identity"]["settings"], []).append(found)
     rows: list[dict[str, Any]] = []
-    cells = suite.cells()
-    for cell, identity in zip(cells, identify(cell.config for cell in cells), strict=True):
-        complete = exact.get(identity.whole) or similar.get(identity.experiment)
-        if complete is None:
+    faces: dict[Any, str] = {}
+    for run in suite.runs():
+        sources, here = sources_of(run.config), run.config.resolved()
+
+        def fit(found: dict[str, Any], sources: dict[str, str] = sources, here: Any = here) -> tuple[bool, bool]:
+            other_machine = [found["config"][name] != getattr(here, name) for name in ("device", "dtype")]
+            return found["identity"]["sources"] != sources, any(other_machine)
+
+        candidates = sorted(there.get(settings_hash(run.config), []), key=fit)
+        if not candidates or (fit(candidates[0])[0] and not any_source):
             continue
-        result, found = complete["result"], complete["identity"]
+        result, identity = candidates[0]["result"], candidates[0]["identity"]
+        if faces.setdefault(run.config.data(), identity["faces"]) != identity["faces"]:
+            raise ValueError(
+                f"{run.label} was run on other faces than the runs before it and must not be compared with them; run "
+                "the suite again to replace it"
+            )
         environment = {name: result["environment"][name] for name in ("device", "dtype", "machine", "torch")}
-        row = {"variant": cell.variant, "seed": cell.config.seed, **cell.point, **result["metrics"]}
+        row = {"variant": run.variant, "seed": run.config.seed, **run.point, **result["metrics"]}
         row |= {"seconds": result["timings"]["train_s"], **environment}
-        rows.append({**row, "code": found["code"], "identity": found["whole"]})
+        row |= {"faces": identity["faces"], "identity": identity["whole"]}
+        rows.append({**row, "changed": ", ".join(changed_sources(identity["sources"], sources))})
     frame = pd.DataFrame(rows, columns=None if rows else ["variant", "seed", *suite.grid, "map"])
     _refuse_mixed(suite, frame)
     return frame
@@ -78,10 +92,11 @@ def collect(suite: Suite, out: str | os.PathLike[str]) -> pd.DataFrame:
 def summary(frame: pd.DataFrame, suite: Suite, metric: str = "map") -> pd.DataFrame:
     """Statistics over seeds, per variant and grid point.
 
-    Parameters:
-        frame: from ``collect`` or ``recorded``.
-        metric: one of its columns. For "map" and "new_map" there are also rows for the floor (chance, raw pixels) and
-            the ceiling (the reference's descriptor without binarisation), from the reference's own runs, and for the
+    Args:
+        frame: From ``collect`` or ``recorded``.
+        suite: Whose runs they are.
+        metric: One of its columns. For "map" and "unseen_map" there are also rows for the baselines (chance, raw
+            pixels), for the reference's descriptor without binarisation, all from the reference's own runs, and for the
             shallow methods where a variant's runs have them.
 
     Returns:
@@ -90,41 +105,41 @@ def summary(frame: pd.DataFrame, suite: Suite, metric: str = "map") -> pd.DataFr
         reference over the seeds that both have: ``differences``, ``difference``, ``difference_half_width``.
 
     Raises:
-        ValueError: no such metric.
+        ValueError: There is no such metric.
     """
     if metric not in frame:
         raise unknown_name("metric", metric, [str(column) for column in frame.columns])
     sources = {variant: (variant, metric) for variant in suite.variants}
-    if metric in ("map", "new_map"):
+    if metric in ("map", f"{UNSEEN}map"):
         prefix = metric.removesuffix("map")
-        floors = {label: (suite.reference, prefix + column) for label, column in FLOORS.items()}
-        softmax = [name for name in suite.variants if suite.field(name, "objective") == "softmax"][:1]
+        baselines = {label: (suite.reference, prefix + column) for label, column in BASELINES.items()}
         shallow = {
-            label: (variant, prefix + column)
-            for variant in softmax
+            label: (frame.dropna(subset=[prefix + column])["variant"].iloc[0], prefix + column)
             for label, column in SHALLOW.items()
-            if prefix + column in frame
+            if prefix + column in frame and frame[prefix + column].notna().any()
         }
-        sources = {**floors, **shallow, **sources, DESCRIPTOR: (suite.reference, f"{prefix}descriptor")}
+        sources = {**baselines, **shallow, **sources, DESCRIPTOR: (suite.reference, f"{prefix}descriptor")}
     rows = []
     for point in suite.points(without="seed"):
-        here = _at(frame, point)
-        reference = _by_seed(here, suite.reference, metric)
-        for label, (variant, column) in sources.items():
-            values = _by_seed(here, variant, column)
-            compared = label != suite.reference and label not in FLOORS
-            differences = [values[s] - reference[s] for s in values if s in reference] if compared else []
-            mean, half_width = _interval(list(values.values()))
+        here = _at(frame, point).pivot(index="seed", columns="variant")
+        of = {label: (column, variant) for label, (variant, column) in sources.items()}
+        by_seed = pd.DataFrame({label: here.get(pair) for label, pair in of.items()}, here.index, dtype=float)
+        gains = by_seed.sub(by_seed[suite.reference], axis=0)
+        for label in sources:
+            values = by_seed[label].dropna()
+            compared = label != suite.reference and label not in BASELINES
+            differences = gains[label].dropna() if compared else gains[label].iloc[:0]
+            mean, half_width = _interval(values)
             difference, difference_half_width = _interval(differences)
             rows.append(
                 {
                     "variant": label,
                     **point,
                     "n": len(values),
-                    "values": tuple(values.values()),
+                    "values": tuple(values),
                     "mean": mean,
-                    # The floors hang on the split, hardly on the seed: an interval over seeds would say nothing.
-                    "half_width": math.nan if label in FLOORS else half_width,
+                    # Baselines hang on the split, hardly on the seed: an interval over seeds would say nothing.
+                    "half_width": math.nan if label in BASELINES else half_width,
                     "differences": tuple(differences),
                     "difference": difference,
                     "difference_half_width": difference_half_width,
@@ -143,38 +158,48 @@ def table(statistics: pd.DataFrame, suite: Suite) -> pd.DataFrame:
         here = _at(statistics, point)
         column = columns.setdefault(point_text(point) or "value", {})
         for row in here.to_dict("records"):
-            text = _figure(row["values"], row["mean"], row["half_width"], "", row["variant"] in FLOORS)
-            short = 0 < row["n"] < expected and row["variant"] not in FLOORS
+            text = _number(row["values"], row["mean"], row["half_width"], "", row["variant"] in BASELINES)
+            short = 0 < row["n"] < expected and row["variant"] not in BASELINES
             column[row["variant"]] = f"{text} ({row['n']} of {expected} seeds)" if short else text
         for row in here.to_dict("records"):
-            if row["variant"] != suite.reference and row["variant"] not in FLOORS:
-                text = _figure(row["differences"], row["difference"], row["difference_half_width"], "+", False)
+            if row["variant"] != suite.reference and row["variant"] not in BASELINES:
+                text = _number(row["differences"], row["difference"], row["difference_half_width"], "+", False)
                 column[f"{row['variant']} − {suite.reference}"] = text
     return pd.DataFrame(columns).rename_axis("variant").reset_index()
 
 
-def side_by_side(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The tables of "map" and "new_map" as one, with a column "seen" and one "new" for each grid point."""
-    first = next(iter(tables.values()))
-    if len(tables) == 1:
-        return first
-    columns = {
-        f"{point}, {SEEN_AND_NEW[metric]}": text[point]
-        for point in first.columns[1:]
-        for metric, text in tables.items()
-    }
-    return pd.DataFrame({"variant": first["variant"], **columns})
+def tables(frame: pd.DataFrame, suite: Suite, metric: str = "map") -> pd.DataFrame:
+    """The table of a metric, with a column "seen" and one "unseen" for each grid point where the runs have both."""
+    both = {"seen": metric, "unseen": f"{UNSEEN}{metric}"}
+    if both["unseen"] not in frame:
+        return table(summary(frame, suite, metric), suite)
+    made = {name: table(summary(frame, suite, column), suite) for name, column in both.items()}
+    columns = {f"{point}, {name}": text[point] for point in made["seen"].columns[1:] for name, text in made.items()}
+    return pd.DataFrame({"variant": made["seen"]["variant"], **columns})
 
 
-def seen_and_new(frame: pd.DataFrame, suite: Suite) -> pd.DataFrame:
-    """What ``figures.seen_against_new`` draws: a row per method and grid point without seed, without the floors, with
-    ``variant``, ``point`` in words, the means ``seen`` and ``new``, and ``seen_half_width`` and ``new_half_width``."""
-    seen, new = summary(frame, suite, "map"), summary(frame, suite, "new_map")
+def seen_and_unseen(frame: pd.DataFrame, suite: Suite) -> pd.DataFrame:
+    """What ``figures.seen_against_unseen`` draws.
+
+    Returns:
+        A row per method and grid point without seed, without the baselines, with ``variant``, ``point`` in words, the
+        means ``seen`` and ``unseen``, and ``seen_half_width`` and ``unseen_half_width``.
+    """
+    seen, unseen = summary(frame, suite, "map"), summary(frame, suite, f"{UNSEEN}map")
     fields = [field for field in suite.grid if field != "seed"]
     points = [point_text(dict(zip(fields, row, strict=True))) for row in seen[fields].itertuples(index=False)]
-    rows = seen[["variant"]].assign(point=points, seen=seen["mean"], new=new["mean"])
-    rows = rows.assign(seen_half_width=seen["half_width"], new_half_width=new["half_width"])
-    return rows[~rows["variant"].isin(FLOORS)].reset_index(drop=True)
+    rows = seen[["variant"]].assign(point=points, seen=seen["mean"], unseen=unseen["mean"])
+    rows = rows.assign(seen_half_width=seen["half_width"], unseen_half_width=unseen["half_width"])
+    return rows[~rows["variant"].isin(BASELINES)].reset_index(drop=True)
+
+
+def what_changes(suite: Suite) -> pd.DataFrame:
+    """In words, what the resolved config of each variant has other than the reference's: ``variant`` and ``what``."""
+    rows = {suite.reference: "the reference"}
+    for variant, fields in suite.changes().items():
+        words = [f"{field} = {'none' if value is None else as_yaml(value)}" for field, value in fields.items()]
+        rows[variant] = ", ".join(words) or "nothing"
+    return pd.DataFrame([(variant, rows[variant]) for variant in suite.variants], columns=["variant", "what"])
 
 
 def markdown(text: pd.DataFrame) -> str:
@@ -190,59 +215,73 @@ def latex(text: pd.DataFrame) -> str:
 
 
 def notes(suite: Suite, frame: pd.DataFrame) -> list[str]:
-    """What a reader of the figures must know: missing cells, other code, each as one sentence."""
+    """What a reader of the table must know: missing runs, other source, each as one sentence."""
     sentences = []
-    missing = missing_cells(suite, frame)
+    missing = missing_runs(suite, frame)
     if missing:
-        sentences.append(f"Missing cells ({len(missing)} of {len(suite)}): {', '.join(missing)}.")
-    if "code" in frame and set(frame["code"]) != {code_hash()}:
-        sentences.append("The code has changed since these cells were run.")
+        sentences.append(f"Missing runs ({len(missing)} of {len(suite)}): {', '.join(missing)}.")
+    for changed, rows in frame[frame["changed"] != ""].groupby("changed") if "changed" in frame else ():
+        sentences.append(
+            f"Made by another source than the present one ({changed} changed since): {len(rows)} of {len(frame)} runs, "
+            f"of {', '.join(dict.fromkeys(rows['variant']))}."
+        )
     if "machine" in frame and frame["machine"].nunique() > 1:
         machines = "; ".join(sorted(frame["machine"].unique()))
-        sentences.append(f"These cells were run on machines of different kinds: {machines}.")
+        sentences.append(f"These runs are from machines of different kinds: {machines}.")
     return sentences
 
 
-def missing_cells(suite: Suite, frame: pd.DataFrame) -> list[str]:
-    """Labels of the suite's cells that have no row in the frame."""
+def missing_runs(suite: Suite, frame: pd.DataFrame) -> list[str]:
+    """Labels of the suite's runs that have no row in the frame."""
     there = set(frame[["variant", *suite.grid]].itertuples(index=False, name=None))
-    return [cell.label for cell in suite.cells() if (cell.variant, *cell.point.values()) not in there]
+    return [run.label for run in suite.runs() if (run.variant, *run.point.values()) not in there]
 
 
-def build_report(suite_name: str, out: str | os.PathLike[str], settings: Mapping[str, Any] | None = None) -> Path:
-    """Execute the report notebook on a suite and write it, as a notebook and as HTML, beside the tables.
+def build_report(
+    suite_name: str,
+    out: str | os.PathLike[str],
+    *,
+    settings: Mapping[str, Any] | None = None,
+    where: Mapping[str, Any] | None = None,
+    metric: str = "map",
+    any_source: bool = False,
+) -> Path:
+    """Execute the report notebook on a suite's runs and make a page of it. The notebook makes the tables.
+
+    Args:
+        suite_name: A name, or a YAML file.
+        out: The output directory.
+        settings, where: As ``Suite.with_settings`` and ``Suite.where`` take them.
+        metric: What the tables are of.
+        any_source: As in ``collect``.
 
     Returns:
-        The directory ``out/reports/SUITE``: report.ipynb, report.html, cells.csv, summary.csv, table.md, table.tex.
+        The directory ``out/reports/SUITE``: report.ipynb, report.html, runs.csv, summary.csv, table.md, table.tex.
 
     Raises:
-        ValueError: there is nothing to report, or what there is must not be mixed.
-        NotebookError: the report notebook failed.
+        ValueError: There is nothing to report, what there is must not be mixed, or no such metric.
+        NotebookError: The report notebook failed.
     """
     import nbformat
 
     from .pages import html_page
 
-    suite = load_suite(suite_name).with_settings(settings or {})
-    frame = collect(suite, out)
+    suite = load_suite(suite_name).with_settings(settings or {}).where(where or {})
+    frame = collect(suite, out, any_source)
     if frame.empty:
-        first = command("run", suite_name, settings or {}, out)
-        raise ValueError(f"no cell of suite {suite.name!r} is complete in {out}; run it first: {first}")
+        first = command("run", suite_name, settings or {}, where or {}, out)
+        raise ValueError(f"no run of suite {suite.name!r} is complete in {out}; start it first: {first}")
+    if metric not in frame:
+        raise unknown_name("metric", metric, [name for name in frame.columns[: frame.columns.get_loc("seconds")]])
     reports = Path(out).absolute() / "reports"
     reports.mkdir(parents=True, exist_ok=True)
-    summaries = {metric: summary(frame, suite, metric) for metric in ("map", "new_map") if metric in frame}
     # Made apart and moved as a whole set, so that two reports at a time cannot mix.
     with tempfile.TemporaryDirectory(prefix=f".{suite.name}.", dir=reports) as temporary:
         made = Path(temporary)
-        frame.to_csv(made / "cells.csv", index=False)
-        statistics = pd.concat([values.assign(metric=metric) for metric, values in summaries.items()])
-        statistics.drop(columns=["values", "differences"]).to_csv(made / "summary.csv", index=False)
-        tables = {metric: table(values, suite) for metric, values in summaries.items()}
-        (made / "table.md").write_text(_markdown_page(suite, tables, notes(suite, frame)), "utf-8")
-        (made / "table.tex").write_text(latex(side_by_side(tables)), "utf-8")
-        parameters = {"suite": suite_name, "out": str(Path(out).absolute()), "settings": dict(settings or {})}
-        execute(notebook(REPORT_NOTEBOOK), made / "report.ipynb", parameters)
-        page = html_page(nbformat.read(made / "report.ipynb", as_version=4), suite.title, code=False)
+        frame.to_csv(made / RUNS, index=False)
+        parameters = {"suite": suite_name, "settings": dict(settings or {}), "where": dict(where or {})}
+        execute(notebook(REPORT_NOTEBOOK), made / "report.ipynb", {**parameters, "metric": metric, "tables": str(made)})
+        page = html_page(nbformat.read(made / "report.ipynb", as_version=4), suite.title, source=False)
         (made / "report.html").write_text(page, "utf-8")
         directory = reports / suite.name
         directory.mkdir(exist_ok=True)
@@ -252,26 +291,63 @@ def build_report(suite_name: str, out: str | os.PathLike[str], settings: Mapping
     return directory
 
 
-def command(verb: str, suite_name: str, settings: Mapping[str, Any], out: str | os.PathLike[str] = "runs") -> str:
+def read_runs(directory: str | os.PathLike[str]) -> pd.DataFrame:
+    """The frame of ``collect`` that ``build_report`` has laid into a directory."""
+    return pd.read_csv(Path(directory) / RUNS, float_precision="round_trip", keep_default_na=True).fillna(
+        {"changed": ""}
+    )
+
+
+def write_tables(directory: str | os.PathLike[str], frame: pd.DataFrame, suite: Suite, metric: str = "map") -> None:
+    """Write summary.csv, table.md and table.tex of a metric into a directory."""
+    directory = Path(directory)
+    columns = [column for column in (metric, f"{UNSEEN}{metric}") if column in frame]
+    statistics = pd.concat([summary(frame, suite, column).assign(metric=column) for column in columns])
+    statistics.drop(columns=["values", "differences"]).to_csv(directory / "summary.csv", index=False)
+    text = tables(frame, suite, metric)
+    parts = [f"# {suite.title}", suite.about, caption(suite, frame, metric), markdown(text), *notes(suite, frame)]
+    (directory / "table.md").write_text("\n\n".join(parts) + "\n", "utf-8")
+    (directory / "table.tex").write_text(latex(text), "utf-8")
+
+
+def caption(suite: Suite, frame: pd.DataFrame, metric: str = "map") -> str:
+    """What the entries of a table are, in a sentence."""
+    unseen = f"{UNSEEN}{metric}" in frame
+    people = " among people of the training set (seen) and people kept out of it (unseen)" if unseen else ""
+    numbers = sorted({suite.seeds_at(point) for point in suite.points(without="seed")})
+    seeds = f"{numbers[0]} to {numbers[-1]}" if numbers[0] != numbers[-1] else f"{numbers[0]}"
+    over = f" (mean over {seeds} seeds ± half-width of its 95 % t interval)" if numbers[0] >= 3 else ""
+    title = TITLES.get(metric, metric)
+    return f"{title}{people}{over}; below the variants, their paired differences to {suite.reference}:"
+
+
+def command(
+    verb: str,
+    suite_name: str,
+    settings: Mapping[str, Any],
+    where: Mapping[str, Any],
+    out: str | os.PathLike[str] = "runs",
+) -> str:
     """The command line that does ``verb`` to a suite."""
     parts = ["python", "-m", "ablations", verb, suite_name]
-    for field, value in settings.items():
-        parts += ["--set", f"{field}={as_yaml(value)}"]
+    for option, values in (("--set", settings), ("--where", where)):
+        for field, value in values.items():
+            parts += [option, f"{field}={as_yaml(value)}"]
     return shlex.join(parts if str(out) == "runs" else [*parts, "--out", str(out)])
 
 
 def _refuse_mixed(suite: Suite, frame: pd.DataFrame) -> None:
     meant = set(suite.grid).union(*suite.variants.values())
-    for column in ("device", "dtype", "code"):
+    for column in ("device", "dtype"):
         if column in meant or column not in frame or frame[column].nunique() < 2:
             continue
         firsts = frame.drop_duplicates(column).head(2)
         both = " and ".join(
-            f"{row['variant']} {point_text({field: row[field] for field in suite.grid})} ({row[column][:12]})"
+            f"{row['variant']} {point_text({field: row[field] for field in suite.grid})} ({row[column]})"
             for row in firsts.to_dict("records")
         )
         raise ValueError(
-            f"cells of different {column} must not be compared: {both}; run the suite again to replace them"
+            f"runs of different {column} must not be compared: {both}; run the suite again to replace them"
         )
 
 
@@ -282,23 +358,15 @@ def _at(frame: pd.DataFrame, point: Mapping[str, Any]) -> pd.DataFrame:
     return frame
 
 
-def _by_seed(frame: pd.DataFrame, variant: str, column: str) -> dict[int, float]:
-    if column not in frame:
-        return {}
-    rows = frame[frame["variant"] == variant].dropna(subset=[column]).sort_values("seed")
-    return dict(zip(rows["seed"].tolist(), rows[column].tolist(), strict=True))
-
-
-def _interval(values: Sequence[float]) -> tuple[float, float]:
+def _interval(values: pd.Series) -> tuple[float, float]:
     """Mean, and half-width of its 95 % t interval; NaN where there are too few values for it."""
-    series = pd.Series(values, dtype=float)
-    if len(series) < 3:
-        return series.mean(), math.nan
-    return series.mean(), float(student_t.ppf(0.975, len(series) - 1) * series.sem())
+    if len(values) < 3:
+        return float(values.mean()), math.nan
+    return float(values.mean()), float(student_t.ppf(0.975, len(values) - 1) * values.sem())
 
 
-def _figure(values: tuple[float, ...], mean: float, half_width: float, sign: str, mean_only: bool) -> str:
-    """A mean with its interval, or one or two points, in three digits; ``sign`` "+" marks positive figures."""
+def _number(values: tuple[float, ...], mean: float, half_width: float, sign: str, mean_only: bool) -> str:
+    """A mean with its interval, or one or two points, in three digits; ``sign`` "+" marks positive numbers."""
     if not values:
         return "–"
     if len(values) < 3 and not mean_only:
@@ -306,14 +374,3 @@ def _figure(values: tuple[float, ...], mean: float, half_width: float, sign: str
     else:
         text = f"{mean:{sign}.3f}" if math.isnan(half_width) else f"{mean:{sign}.3f} ± {half_width:.3f}"
     return text.replace("-", "−")
-
-
-def _markdown_page(suite: Suite, tables: Mapping[str, pd.DataFrame], remarks: Sequence[str]) -> str:
-    people = " among people of the training set (seen) and people kept out of it (new)" if len(tables) > 1 else ""
-    numbers = sorted({suite.seeds_at(point) for point in suite.points(without="seed")})
-    over = f" (mean over {numbers[-1]} seeds ± half-width of its 95 % t interval)" if numbers[0] >= 3 else ""
-    if numbers[0] != numbers[-1]:
-        over = over.replace(f"{numbers[-1]} seeds", f"{numbers[0]} to {numbers[-1]} seeds")
-    caption = f"MAP{people}{over}; below the variants, their paired differences to {suite.reference}:"
-    parts = [f"# {suite.title}", suite.about, caption, markdown(side_by_side(tables))]
-    return "\n\n".join([*parts, *remarks]) + "\n"

@@ -1,10 +1,11 @@
-"""Runs the cells of a suite until each is complete, whatever is killed in between.
+"""Executes the runs of a suite until each is complete, whatever is killed in between.
 
-Under the output directory: ``cells/NAME`` (complete, or not there), ``failed/NAME`` (the notebook and the traceback of
-a failure), and ``.work`` with tries that run or wait to go on from a checkpoint, locks, and what `status` reads.
+Under the output directory: ``complete/NAME`` (complete, or not there), ``failed/NAME`` (the notebook and the traceback
+of a failure), and ``.work`` with attempts that go on or wait to be resumed from a checkpoint, locks, and what `status`
+reads.
 
-A cell is run by the runner that holds its lock, which the operating system takes back when the runner ends, in whatever
-way. Another runner on the same directory takes other cells meanwhile, and in the end waits for those that are held.
+A run belongs to the runner that holds its lock, which the operating system takes back when the runner ends, in whatever
+way. Another runner on the same directory takes other runs meanwhile, and in the end waits for those that are held.
 """
 
 from __future__ import annotations
@@ -28,41 +29,63 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from dcbh_core.config import Config
+from dcbh_core.training import rehearse
 
-from .attempt import NOTEBOOK, Outcome, Task, tries
-from .identity import Identity, identify, parse_cell, read_cell
-from .suite import Cell, Suite
+from .attempt import NOTEBOOK, Outcome, Task, attempts
+from .identity import Identity, changed_sources, complete_runs, identify, parse_run, read_run
+from .suite import Run, Suite
 from .workers import Resolve, Workers, cluster_workers, local_workers, work_directory
 
-POLL_SECONDS = 1.0  # between looks at workers that come and go, and at cells that another runner holds
+POLL_SECONDS = 1.0  # between looks at workers that come and go, and at runs that another runner holds
 
 
 @dataclasses.dataclass(frozen=True)
 class Planned:
-    """A cell of the suite, its config resolved for where it is to run, and whether it has been run already."""
+    """A run of the suite and how it stands.
 
-    cell: Cell
+    Attributes:
+        run: What was asked for.
+        config: Its config, resolved for where it is to happen.
+        identity: Its identity there.
+        complete: Whether it is complete already.
+        changed: If not, but the same experiment is complete under another source: the files that are not the same.
+    """
+
+    run: Run
     config: Config
     identity: Identity
     complete: bool
+    changed: list[str]
 
 
 def plan(suite: Suite, out: Path, only: Sequence[str] = (), resolve: Resolve = Config.resolved) -> list[Planned]:
-    """The suite's cells (of the variants ``only``, or of all), and whether each is complete in ``out``.
+    """The suite's runs (of the variants ``only``, or of all), and whether each is complete in ``out``.
 
     Raises:
-        ValueError, OSError: anything that would keep a cell from running: a config, a data set, an unknown variant.
+        ValueError, OSError: Anything that would keep a run from starting: a config, a data set, an unknown variant, or
+            a head or an objective of one's own that does not work.
     """
     chosen = suite.select(only or suite.variants)
-    cells = [cell for cell in suite.cells() if cell.variant in chosen]
-    identities = identify((cell.config for cell in cells), resolve)
-    return [
-        Planned(cell, resolve(cell.config), identity, _is_complete(out / "cells" / identity.name, identity))
-        for cell, identity in zip(cells, identities, strict=True)
-    ]
+    runs = [run for run in suite.runs() if run.variant in chosen]
+    for config in {_without_effect_on_methods(run.config): run.config for run in runs}.values():
+        rehearse(config)
+    identities = identify((run.config for run in runs), resolve)
+    others = {(found["identity"]["settings"], found["identity"]["faces"]): found for found in complete_runs(out)[::-1]}
+    planned = []
+    for run, identity in zip(runs, identities, strict=True):
+        complete = _is_complete(out / "complete" / identity.name, identity)
+        other = others.get((identity.settings, identity.faces))
+        changed = changed_sources(other["identity"]["sources"], identity.sources) if other and not complete else []
+        planned.append(Planned(run, resolve(run.config), identity, complete, changed))
+    return planned
 
 
-def run(
+def _without_effect_on_methods(config: Config) -> Config:
+    """The config with what a rehearsal takes no notice of taken away, so that each method is rehearsed once."""
+    return dataclasses.replace(config, seed=0, learning_rate=None, weight_decay=None, epochs=None, split_seed=None)
+
+
+def run_suite(
     suite: Suite,
     out: Path,
     jobs: int | None = None,
@@ -75,31 +98,38 @@ def run(
     work: str | None = None,
     command: str = "",
 ) -> int:
-    """Run what is not complete yet; one line per cell on standard error.
+    """Execute what is not complete yet; one line per run on standard error.
 
-    Cells with one identity run once. A failed cell does not stop the others.
+    Runs with one identity happen once. A failed run does not stop the others.
 
-    Parameters:
-        jobs, threads: cells at a time on this machine, and threads of each.
-        timeout: seconds for one try at a cell.
-        retries: how often a failed cell is tried again.
-        scheduler, work: address of a dask scheduler, and a directory that all of its workers share, if there is one.
-        command: what `status` says is to be typed to go on.
+    Args:
+        suite: Whose runs they are.
+        out: The output directory.
+        jobs: Runs at a time on this machine.
+        threads: Of each run.
+        only: The variants to be run, by name or pattern; none means all.
+        timeout: Seconds for one attempt.
+        retries: How often a failed run is attempted again.
+        scheduler: Address of a dask scheduler.
+        work: With it, a directory that all of its workers share, if there is one.
+        command: What `status` says is to be typed to go on.
 
     Returns:
-        The number of failed cells.
+        The number of failed runs.
 
     Raises:
-        ValueError, OSError: as ``plan`` does, before any cell starts; or ``out`` cannot be written to.
-        KeyboardInterrupt: passed on once all children have been ended.
+        ValueError, OSError: As ``plan`` does, before any run starts; or ``out`` cannot be written to.
+        KeyboardInterrupt: Passed on once all children have been ended.
     """
     workers = cluster_workers(scheduler, work) if scheduler else local_workers(out, jobs, threads)
     with workers as available:
         planned: dict[str, Planned] = {}
-        for cell in plan(suite, out, only, available.resolve):
-            planned.setdefault(cell.identity.name, cell)
+        for one in plan(suite, out, only, available.resolve):
+            planned.setdefault(one.identity.name, one)
+        for line in other_source(list(planned.values())):
+            _say(line)
         with _writing(out):
-            for directory in (out / "cells", work_directory(out)):
+            for directory in (out / "complete", work_directory(out)):
                 directory.mkdir(parents=True, exist_ok=True)
             _write_plan(suite, out, list(planned.values()), command)
         batch = _Batch(suite.name, out, list(planned.values()), available, threads, timeout, retries)
@@ -109,14 +139,24 @@ def run(
             _say(f"stopping: {batch.state()}")
             raise
     if batch.failures:
-        _say(f"{len(batch.failures)} of {batch.to_do} cells failed:")
+        _say(f"{len(batch.failures)} of {batch.to_do} runs failed:")
     for name, message in batch.failures.items():
-        _say(f"  {planned[name].cell.label}: {message} (see {out / 'failed' / name})")
+        _say(f"  {planned[name].run.label}: {message} (see {out / 'failed' / name})")
     return len(batch.failures)
 
 
+def other_source(planned: Sequence[Planned]) -> list[str]:
+    """What is complete under another source, in a sentence for each set of changed files; none if nothing is."""
+    counts = Counter(", ".join(one.changed) for one in planned if one.changed)
+    return [
+        f"{count} of {len(planned)} runs are complete under another source ({changed} changed since) and are to be run "
+        "again; `report --any-source` shows them as they are"
+        for changed, count in counts.items()
+    ]
+
+
 class _Batch:
-    """The cells of one run: waiting, running, done or failed."""
+    """The runs of one start: waiting, running, done or failed."""
 
     def __init__(
         self,
@@ -130,16 +170,16 @@ class _Batch:
     ):
         self.name, self.out, self.workers = name, out, workers
         self.threads, self.timeout, self.retries = threads, timeout, retries
-        self.waiting = deque(cell for cell in planned if not cell.complete)
+        self.waiting = deque(one for one in planned if not one.complete)
         self.running: dict[Future[Outcome], tuple[Planned, FileLock]] = {}
-        self.tries: Counter[str] = Counter()
+        self.attempts: Counter[str] = Counter()
         self.failures: dict[str, str] = {}
         self.all, self.to_do = len(planned), len(self.waiting)
         self.done, self.seconds = 0, 0.0
         self.count = workers.count()
 
     def run(self) -> None:
-        _say(f"{self.name}: {self.all} cells, {self.all - self.to_do} complete, {self.to_do} to do")
+        _say(f"{self.name}: {self.all} runs, {self.all - self.to_do} complete, {self.to_do} to do")
         with tqdm(bar_format="{desc} [{elapsed}]", disable=None, file=sys.stderr) as line:
             while self.waiting or self.running:
                 self._start()
@@ -153,11 +193,11 @@ class _Batch:
     def state(self) -> str:
         """In words: done, failed, running, time left."""
         complete = self.all - self.to_do + self.done
-        text = f"{complete} of {self.all} cells complete, {len(self.failures)} failed, {len(self.running)} running"
+        text = f"{complete} of {self.all} runs complete, {len(self.failures)} failed, {len(self.running)} running"
         return text + self._left()
 
     def _start(self) -> None:
-        """Hand out waiting cells while there are workers, but for those that another runner has in hand."""
+        """Hand out waiting runs while there are workers, but for those that another runner has in hand."""
         count = self.workers.count()
         if not count and self.count:
             _say("no worker is left; waiting for one to join the cluster")
@@ -165,33 +205,37 @@ class _Batch:
         for _ in range(len(self.waiting)):
             if places <= 0:
                 return
-            cell = self.waiting.popleft()
+            planned = self.waiting.popleft()
             with _writing(self.out):
-                lock = _lock(self.out, cell.identity.name)
+                lock = _lock(self.out, planned.identity.name)
             if lock is None:
-                self.waiting.append(cell)
-            elif _is_complete(self.out / "cells" / cell.identity.name, cell.identity):
+                self.waiting.append(planned)
+            elif _is_complete(self.out / "complete" / planned.identity.name, planned.identity):
                 lock.release()
-                self._ended(cell, "run by another runner")
+                self._ended(planned, "run by another runner")
             else:
-                task = Task(cell.identity, _parameters(cell), self.workers.work, self.threads, self.timeout)
-                self.tries[cell.identity.name] += 1
-                Path(lock.lock_file).touch()  # `status` tells from its time how long the cell has been running
-                self.running[self.workers.executor.submit(self.workers.function, task)] = cell, lock
+                files = {name: path.read_bytes() for name, path in planned.config.own_files().items()}
+                task = Task(
+                    planned.identity, _parameters(planned), files, self.workers.work, self.threads, self.timeout
+                )
+                self.attempts[planned.identity.name] += 1
+                with _writing(self.out):
+                    _started(self.out, planned.identity.name).write_text(repr(time.time()))
+                self.running[self.workers.executor.submit(self.workers.function, task)] = planned, lock
                 places -= 1
 
-    def _finish(self, future: Future[Outcome], cell: Planned, lock: FileLock) -> None:
-        name = cell.identity.name
+    def _finish(self, future: Future[Outcome], planned: Planned, lock: FileLock) -> None:
+        name = planned.identity.name
         try:
             outcome = future.result()
         except CancelledError:  # dask's word for a future that its scheduler does not know any more
             raise OSError("the dask scheduler was lost; start it and the same command again") from None
-        except Exception as error:  # whatever befell a worker, the other cells go on
+        except Exception as error:  # whatever befell a worker, the other runs go on
             outcome = Outcome({}, 0.0, f"{type(error).__name__}: {error}")
         try:
             with _writing(self.out):
                 if outcome.error is None:
-                    outcome = _keep(self.out, cell, outcome)
+                    outcome = _keep(self.out, planned, outcome)
                 if outcome.error is not None:
                     _keep_failure(self.out, name, outcome)
         finally:
@@ -199,18 +243,20 @@ class _Batch:
         if outcome.error is None:
             self.seconds += outcome.seconds
             score = json.loads(outcome.files["result.json"])["metrics"]["map"]
-            self._ended(cell, f"MAP {score:.3f}, {outcome.seconds:.0f} s")
-        elif self.tries[name] <= self.retries:
-            self.waiting.append(cell)
-            _say(f"{cell.cell.label}: {outcome.error}; it will be tried again ({self.tries[name]} of {self.retries})")
+            self._ended(planned, f"MAP {score:.3f}, {outcome.seconds:.0f} s")
+        elif self.attempts[name] <= self.retries:
+            self.waiting.append(planned)
+            _say(
+                f"{planned.run.label}: {outcome.error}; it will be tried again ({self.attempts[name]} of {self.retries})"
+            )
         else:
             self.failures[name] = outcome.error
-            self._ended(cell, f"FAILED, {outcome.error}")
+            self._ended(planned, f"FAILED, {outcome.error}")
 
-    def _ended(self, cell: Planned, news: str) -> None:
+    def _ended(self, planned: Planned, news: str) -> None:
         self.done = self.to_do - len(self.waiting) - len(self.running) - len(self.failures)
         number = self.done + len(self.failures)
-        _say(f"[{number:{len(str(self.to_do))}}/{self.to_do}] {cell.cell.label}: {news}{self._left()}")
+        _say(f"[{number:{len(str(self.to_do))}}/{self.to_do}] {planned.run.label}: {news}{self._left()}")
 
     def _left(self) -> str:
         remaining = len(self.waiting) + len(self.running)
@@ -233,59 +279,71 @@ def status(out: Path) -> str:
 
 def _status(out: Path, batch: dict[str, Any]) -> list[str]:
     seconds, running, failed = [], [], []
-    for name, label in batch["cells"].items():
+    for name, label in batch["runs"].items():
         try:
-            seconds.append(float(read_cell(out / "cells" / name)["seconds"]))
+            seconds.append(float(read_run(out / "complete" / name)["seconds"]))
             continue
         except (OSError, ValueError):
             pass
         lock = work_directory(out) / f"{name}.lock"
         if lock.exists() and (held := _lock(out, name)) is None:
-            running.append(f"{label} ({duration(time.time() - lock.stat().st_mtime)})")
+            running.append(f"{label}{_since(out, name)}")
             continue
         if lock.exists() and held is not None:
             held.release()
         error = out / "failed" / name / "error.txt"
         if error.exists():
             failed.append(f"{label}: {error.read_text('utf-8').splitlines()[-1]} (see {error.parent})")
-    waiting = len(batch["cells"]) - len(seconds) - len(running) - len(failed)
-    head = f"{batch['suite']}: {len(seconds)} of {len(batch['cells'])} cells complete, {len(failed)} failed, "
+    waiting = len(batch["runs"]) - len(seconds) - len(running) - len(failed)
+    head = f"{batch['suite']}: {len(seconds)} of {len(batch['runs'])} runs complete, {len(failed)} failed, "
     head += f"{len(running)} running, {waiting} waiting"
     if running and seconds:
         left = sum(seconds) / len(seconds) * (len(running) + waiting) / len(running)
         head += f", about {duration(left)} left"
     lines = [head, *(f"  running: {line}" for line in running), *(f"  failed: {line}" for line in failed)]
-    if not running and len(seconds) < len(batch["cells"]):
+    if not running and len(seconds) < len(batch["runs"]):
         lines.append(f"  nothing runs; go on with: {batch['command']}")
     return lines
 
 
+def _started(out: Path, name: str) -> Path:
+    """The file that says when the last attempt at a run was started, in seconds since the epoch."""
+    return work_directory(out) / f"{name}.started"
+
+
+def _since(out: Path, name: str) -> str:
+    try:
+        return f" ({duration(max(0.0, time.time() - float(_started(out, name).read_text())))})"
+    except (OSError, ValueError):  # it starts in this moment
+        return ""
+
+
 def _write_plan(suite: Suite, out: Path, planned: list[Planned], command: str) -> None:
-    cells = {cell.identity.name: cell.cell.label for cell in planned}
-    content = json.dumps({"suite": suite.name, "command": command, "cells": cells}, indent=1).encode()
-    experiments = " ".join(sorted(cell.identity.experiment for cell in planned))
+    runs = {one.identity.name: one.run.label for one in planned}
+    content = json.dumps({"suite": suite.name, "command": command, "runs": runs}, indent=1).encode()
+    experiments = " ".join(sorted(one.identity.settings + one.identity.faces for one in planned))
     path = work_directory(out) / f"{suite.name}.{hashlib.sha256(experiments.encode()).hexdigest()[:8]}.plan.json"
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     write_durably(partial, content)
     os.replace(partial, path)
 
 
-def _parameters(cell: Planned) -> dict[str, Any]:
-    config = cell.config
-    if config.root is not None:
-        config = dataclasses.replace(config, root=os.path.abspath(config.root))
-    return config.to_dict()
+def _parameters(planned: Planned) -> dict[str, Any]:
+    values = planned.config.portable()
+    if values["root"] is not None:
+        values["root"] = os.path.abspath(values["root"])
+    return values
 
 
 def _is_complete(directory: Path, identity: Identity) -> bool:
     try:
-        return bool(read_cell(directory)["identity"] == dataclasses.asdict(identity))
+        return bool(read_run(directory)["identity"] == dataclasses.asdict(identity))
     except (OSError, ValueError):
         return False
 
 
 def _lock(out: Path, name: str) -> FileLock | None:
-    """The lock of a cell, or None if it is held; it ends with this process at the latest."""
+    """The lock of a run, or None if it is held; it ends with this process at the latest."""
     lock = FileLock(work_directory(out) / f"{name}.lock")
     try:
         lock.acquire(blocking=False)
@@ -294,23 +352,23 @@ def _lock(out: Path, name: str) -> FileLock | None:
     return lock
 
 
-def _keep(out: Path, cell: Planned, outcome: Outcome) -> Outcome:
-    """Make a cell's directory appear, complete, in ``out/cells``; a result that does not fit the cell is a failure."""
+def _keep(out: Path, planned: Planned, outcome: Outcome) -> Outcome:
+    """Make a run's directory appear, complete, in ``out/complete``; a result that does not fit the run is a failure."""
     result = outcome.files["result.json"]
     content = {
-        "identity": dataclasses.asdict(cell.identity),
-        "config": _parameters(cell),
+        "identity": dataclasses.asdict(planned.identity),
+        "config": _parameters(planned),
         "seconds": outcome.seconds,
         "result_sha256": hashlib.sha256(result).hexdigest(),
     }
     about = json.dumps(content, indent=1).encode()
     try:
-        parse_cell(about, result)
+        parse_run(about, result)
     except ValueError as error:
         return dataclasses.replace(outcome, error=str(error))
-    name = cell.identity.name
-    _appear(out, out / "cells" / name, {**outcome.files, "cell.json": about})
-    for path in (out / "failed" / name, *tries(work_directory(out), name)):
+    name = planned.identity.name
+    _appear(out, out / "complete" / name, {**outcome.files, "run.json": about})
+    for path in (out / "failed" / name, *attempts(work_directory(out), name)):
         shutil.rmtree(path, ignore_errors=True)
     return outcome
 

@@ -1,7 +1,7 @@
 """Suites: which experiments are compared, read from YAML.
 
 A suite is a base config, named variants (overrides of the base) and a grid (fields, each with a list of values), or
-several grids over the same fields. Its cells are all pairs of a variant and a grid point.
+several grids over the same fields. Its runs are all pairs of a variant and a grid point.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from typing import Any
 
 import yaml
 
-from dcbh_core.config import Config, unknown_name
+from dcbh_core.config import Config, known_names
+from dcbh_core.methods import find_objective, own_file, unknown_name
 
 SUITES = Path(__file__).parent / "suites"
-FIELDS = [field.name for field in dataclasses.fields(Config)]
+KEYS = ["extends", "title", "about", "base", "variants", "drop", "grid", "reference", "tuning"]
+METHOD_FIELDS = ("head", "objective")  # whose values may name a file of one's own
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
+class Run:
     """One experiment of a suite: a variant at a grid point. ``config`` is as asked for, not resolved."""
 
     variant: str
@@ -32,6 +34,7 @@ class Cell:
 
     @property
     def label(self) -> str:
+        """The run in words."""
         return f"{self.variant} {point_text(self.point)}".strip()
 
 
@@ -44,46 +47,57 @@ def point_text(point: Mapping[str, Any]) -> str:
 class Tuning:
     """What is tried to tune a suite's variants, each with the same effort.
 
-    Parameters:
-        at: config fields that all trials share, such as the code length; they take the place of the grid.
-        learning_rate: the values tried.
-        own: variant -> one field of its objective -> the values tried with each learning rate. Other variants are not
-            tuned.
+    Attributes:
+        at: Config fields that all trials share, such as the code length, in place of the grid; a list of seeds repeats
+            each trial.
+        learning_rate: The values tried.
+        own: Variant -> fields of its own -> the values tried; all combinations with each learning rate. Other variants
+            are not tuned.
     """
 
     at: dict[str, Any]
     learning_rate: list[float]
     own: dict[str, dict[str, list[float]]]
 
-    def check(self, variants: Mapping[str, Any]) -> None:
-        """Raises ValueError: an unknown variant or field, more than one field, or no list of distinct values."""
-        _mapping("tuning: at", self.at, FIELDS)
+    def check(self, variants: Mapping[str, Any], known: list[str]) -> None:
+        """Refuse what cannot be tried.
+
+        Raises:
+            ValueError: An unknown variant or field, no field, or no list of distinct values.
+        """
+        _mapping("tuning: at", self.at, known)
         _distinct("tuning: learning_rate", self.learning_rate)
         for variant, own in _mapping("tuning: own", self.own).items():
             if variant not in variants:
                 raise unknown_name("variant to tune", variant, variants)
-            if len(_mapping(f"tuning: own: {variant}", own, FIELDS)) != 1:
-                raise ValueError(f"tuning: own: {variant} must be one field, not {list(own)}")
+            if not _mapping(f"tuning: own: {variant}", own, known):
+                raise ValueError(f"tuning: own: {variant} must name at least one field")
             for field, values in own.items():
                 _distinct(f"tuning: own: {variant}: {field}", values)
+
+    def trials(self, variant: str) -> list[dict[str, Any]]:
+        """The settings tried for a variant: every learning rate with every combination of its own fields."""
+        axes = {"learning_rate": self.learning_rate, **self.own[variant]}
+        return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
 
 @dataclasses.dataclass(frozen=True)
 class Suite:
     """A named set of experiments that answers one question.
 
-    Parameters:
-        name: of the YAML file; results and reports bear it.
-        title, about: what it is, and in one or two sentences what question it answers.
-        base: config fields that all cells share.
-        variants: name -> config fields that it overrides; None takes the base's value away.
-        grids: each config field -> the values it takes; all grids have the same fields, and a point that two of them
+    Attributes:
+        name: Of the YAML file; results and reports bear it.
+        title, about: What it is, and in one or two sentences what question it answers.
+        base: Config fields that all runs share.
+        variants: Name -> config fields that it overrides; None takes the base's value away.
+        grids: Each config field -> the values it takes; all grids have the same fields, and a point that two of them
             name is one point.
-        reference: the variant that the others are compared with.
-        tuning: what ``tune`` tries, or None.
+        reference: The variant that the others are compared with.
+        tuning: What ``tune`` tries, or None.
+        directory: Where its results are kept: beside a suite of one's own, ``ablations/results`` for those of the kit.
 
     Raises:
-        ValueError: an unknown field or reference, a field that is set in two places, a grid axis that is no list of
+        ValueError: An unknown field or reference, a field that is set in two places, a grid axis that is no list of
             distinct values, or grids over different fields.
     """
 
@@ -95,12 +109,14 @@ class Suite:
     grids: list[dict[str, list[Any]]]
     reference: str
     tuning: Tuning | None = None
+    directory: Path = SUITES.parent / "results"
 
     def __post_init__(self) -> None:
         with _where(f"suite {self.name!r}"):
-            _mapping("base", self.base, FIELDS)
+            known = self.known_names()
+            _mapping("base", self.base, known)
             for grid in self.grids:
-                _mapping("grid", grid, FIELDS)
+                _mapping("grid", grid, known)
                 if list(grid) != list(self.grids[0]):
                     both = f"{', '.join(self.grids[0])} and {', '.join(grid)}"
                     raise ValueError(f"all grids must be over the same fields in one order, not {both}")
@@ -110,18 +126,29 @@ class Suite:
                         raise ValueError(f"{field} is in base and in grid; leave it in one of them")
             _mapping("variants", self.variants)
             for variant, overrides in self.variants.items():
-                _mapping(f"variant {variant!r}", overrides, FIELDS)
+                _mapping(f"variant {variant!r}", overrides, known)
                 for field in overrides:
                     if field in self.grid:
                         raise ValueError(f"variant {variant!r} sets {field}, which is a grid axis")
             if self.reference not in self.variants:
                 raise unknown_name("reference variant", self.reference, self.variants)
             if self.tuning is not None:
-                self.tuning.check(self.variants)
+                self.tuning.check(self.variants, known)
 
     def __len__(self) -> int:
-        """The number of cells."""
+        """The number of runs."""
         return len(self.variants) * len(self.points())
+
+    def known_names(self) -> list[str]:
+        """All config fields, the constants of the suite's own objectives included.
+
+        Raises:
+            ValueError: An objective of one's own cannot be loaded.
+        """
+        places = [self.base, *self.variants.values()]
+        named = [place["objective"] for place in places if isinstance(place, dict) and "objective" in place]
+        named += [value for grid in self.grids for value in grid.get("objective", []) if isinstance(grid, dict)]
+        return known_names(*(find_objective(name) for name in named if isinstance(name, str)))
 
     def field(self, variant: str, name: str) -> Any:
         """The value of a config field that a variant asks for, None where neither it nor the base does."""
@@ -143,13 +170,13 @@ class Suite:
         """How many seeds are planned at a grid point without seed."""
         return sum(all(whole[field] == value for field, value in point.items()) for whole in self.points())
 
-    def cells(self) -> list[Cell]:
-        """Every variant at every grid point, point by point, so that comparisons are complete early in a run.
+    def runs(self) -> list[Run]:
+        """Every variant at every grid point, point by point, so that comparisons are complete early.
 
         Raises:
-            ValueError: an impossible config, or a variant that is the same experiment as the reference; it is named.
+            ValueError: An impossible config, or a variant that is the same experiment as the reference; it is named.
         """
-        cells = []
+        runs = []
         for point in self.points():
             configs = {}
             for variant, overrides in self.variants.items():
@@ -162,43 +189,72 @@ class Suite:
                     raise ValueError(
                         f"suite {self.name!r}: variant {variant!r} is the same experiment as {self.reference!r}{at}"
                     )
-                cells.append(Cell(variant, point, config))
-        return cells
+                runs.append(Run(variant, point, config))
+        return runs
+
+    def changes(self) -> dict[str, dict[str, Any]]:
+        """What each variant but the reference changes, at the first grid point: field -> its resolved value.
+
+        A field that has no effect on the variant is None.
+        """
+        first = [run for run in self.runs() if run.point == self.points()[0]]
+        resolved = {
+            run.variant: {**dict.fromkeys(self.known_names()), **run.config.resolved().portable()} for run in first
+        }
+        reference = resolved.pop(self.reference)
+        return {
+            variant: {field: value for field, value in values.items() if value != reference[field]}
+            for variant, values in resolved.items()
+        }
 
     def with_settings(self, settings: Mapping[str, Any]) -> Suite:
-        """This suite with fields set anew: a list becomes the axis of its field, a single value the only one on the
-        field's axis or, where the field has none, a field of the base.
-
-        Values that the grids hold already select from them, so that ``bits=[24]`` keeps to the seeds that are planned
-        at 24 bits; if one is new, they become the axis in each grid.
+        """This suite with fields set anew: a list becomes the axis of its field in every grid, a single value the only
+        one on the field's axis or, where the field has none, a field of the base.
 
         Raises:
-            ValueError: an unknown field, or one that a variant sets itself.
+            ValueError: An unknown field, or one that a variant sets itself.
         """
         base, grids = dict(self.base), [dict(grid) for grid in self.grids]
         for field, value in settings.items():
-            if field not in FIELDS:
-                raise unknown_name("config field", field, FIELDS)
+            self._require_field(field)
             for variant, overrides in self.variants.items():
                 if field in overrides:
                     raise ValueError(f"{field} cannot be set: it is what variant {variant!r} is about")
             if isinstance(value, list) or field in grids[0]:
                 base.pop(field, None)
-                values = value if isinstance(value, list) else [value]
-                kept = [[one for one in values if one in grid.get(field, [])] for grid in grids]
-                if values and all(any(one in part for part in kept) for one in values):
-                    grids = [{**grid, field: part} for grid, part in zip(grids, kept, strict=True) if part]
-                else:
-                    grids = [{**grid, field: values} for grid in grids]
+                grids = [{**grid, field: value if isinstance(value, list) else [value]} for grid in grids]
             else:
                 base[field] = value
         return dataclasses.replace(self, base=base, grids=grids)
+
+    def where(self, wanted: Mapping[str, Any]) -> Suite:
+        """This suite with those of its planned points alone at which each field has one of the values wanted.
+
+        Args:
+            wanted: Grid field -> a value, or a list of values.
+
+        Raises:
+            ValueError: A field that is no grid axis, or a value that is planned nowhere.
+        """
+        grids = self.grids
+        for field, value in wanted.items():
+            values = value if isinstance(value, list) else [value]
+            if field not in self.grid:
+                raise unknown_name("grid axis", field, self.grid)
+            for one in values:
+                if one not in self.grid[field]:
+                    raise ValueError(f"{field} {one!r} is not planned in suite {self.name!r}; to set it, use --set")
+            kept = [{**grid, field: [one for one in grid[field] if one in values]} for grid in grids]
+            grids = [grid for grid in kept if grid[field]]
+        if not grids:
+            raise ValueError(f"no point of suite {self.name!r} is planned with {as_yaml(dict(wanted))}")
+        return dataclasses.replace(self, grids=grids)
 
     def select(self, patterns: Iterable[str]) -> list[str]:
         """The variants that match any of ``patterns`` (names, or shell patterns as ``fc*``), in the suite's order.
 
         Raises:
-            ValueError: a pattern that matches none.
+            ValueError: A pattern matches none.
         """
         chosen = set()
         for pattern in patterns:
@@ -207,6 +263,10 @@ class Suite:
                 raise unknown_name("variant", pattern, self.variants)
             chosen.update(matches)
         return [variant for variant in self.variants if variant in chosen]
+
+    def _require_field(self, field: str) -> None:
+        if field not in self.known_names():
+            raise unknown_name("config field", field, self.known_names())
 
 
 def suite_names() -> list[str]:
@@ -218,19 +278,12 @@ def load_suite(name_or_path: str) -> Suite:
     """A suite by its name, or from a YAML file (anything with a slash or ending in .yaml).
 
     Raises:
-        ValueError: an unknown name, key, variant or field (the nearest known one is named), or broken YAML.
-        FileNotFoundError: no such file.
+        ValueError: An unknown name, key, variant or field (the nearest known one is named), or broken YAML.
+        FileNotFoundError: There is no such file.
     """
-    path = Path(name_or_path)
-    if path.suffix != ".yaml" and path.name == name_or_path:
-        if name_or_path not in suite_names():
-            raise unknown_name("suite", name_or_path, suite_names())
-        path = SUITES / f"{name_or_path}.yaml"
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no suite file {name_or_path}")
+    path = _suite_path(name_or_path, Path())
     with _where(f"suite {path.stem!r}"):
-        content = parse_yaml(path.read_text(encoding="utf-8"))
-        _mapping("the file", content, ["title", "about", "base", "variants", "grid", "reference", "tuning"])
+        content = _content(path, ())
         for key in ("title", "about"):
             if not isinstance(content.get(key), str):
                 raise ValueError(f"{key} must be a text, not {content.get(key)!r}")
@@ -249,18 +302,76 @@ def load_suite(name_or_path: str) -> Suite:
         title=content["title"].strip(),
         about=" ".join(content["about"].split()),
         base=content.get("base") or {},
-        variants={name: {} if overrides is None else overrides for name, overrides in variants.items()},
+        variants=variants,
         grids=grid if isinstance(grid, list) and grid else [grid],
         reference=content.get("reference", next(iter(variants))),
         tuning=tuning,
+        **({} if path.parent == SUITES else {"directory": path.parent}),
     )
+
+
+def _suite_path(name_or_path: str, beside: Path) -> Path:
+    path = Path(name_or_path)
+    if path.suffix != ".yaml" and path.name == name_or_path:
+        if name_or_path not in suite_names():
+            raise unknown_name("suite", name_or_path, suite_names())
+        return SUITES / f"{name_or_path}.yaml"
+    if not (beside / path).is_file():
+        raise FileNotFoundError(f"there is no suite file {name_or_path}")
+    return beside / path
+
+
+def _content(path: Path, inner: tuple[Path, ...]) -> dict[str, Any]:
+    """What a suite file says, on top of what the suite says that it extends.
+
+    Base and variants are laid over those of the other suite, field by field, without the variants that are dropped; all
+    other keys take the place of the other's. Files of one's own are found from the suite that names them.
+    """
+    if path.resolve() in inner:
+        raise ValueError(f"extends leads back to {path.name}")
+    content = _mapping("the file", parse_yaml(path.read_text(encoding="utf-8")), KEYS)
+    base, variants, grid = content.get("base") or {}, content.get("variants") or {}, content.get("grid") or {}
+    _mapping("base", base)
+    variants = {name: {} if fields is None else fields for name, fields in _mapping("variants", variants).items()}
+    for fields in (base, *variants.values(), *(grid if isinstance(grid, list) else [grid])):
+        if isinstance(fields, dict):
+            _find_files(fields, path.parent)
+    parent: dict[str, Any] = {}
+    if "extends" in content:
+        if not isinstance(content["extends"], str):
+            raise ValueError(f"extends must name a suite, not {content['extends']!r}")
+        parent = _content(_suite_path(content["extends"], path.parent), (*inner, path.resolve()))
+    merged = dict(parent.get("variants") or {})
+    dropped = content.get("drop") or []
+    for name in dropped if isinstance(dropped, list) else [dropped]:
+        if name not in merged:
+            raise unknown_name("variant to drop", name, merged)
+        del merged[name]
+    for name, fields in variants.items():
+        known = merged.get(name)
+        merged[name] = {**known, **fields} if isinstance(known, dict) and isinstance(fields, dict) else fields
+    own = {key: value for key, value in content.items() if key not in ("extends", "drop")}
+    return {**parent, **own, "base": {**(parent.get("base") or {}), **base}, "variants": merged}
+
+
+def _find_files(fields: dict[str, Any], directory: Path) -> None:
+    """Make the files of one's own that ``fields`` name absolute, as seen from the suite's directory."""
+
+    def found(value: Any) -> Any:
+        file = own_file(value) if isinstance(value, str) else None
+        return f"{(directory / file[0]).absolute()}:{file[1]}" if file else value
+
+    for name in METHOD_FIELDS:
+        if name in fields:
+            value = fields[name]
+            fields[name] = [found(one) for one in value] if isinstance(value, list) else found(value)
 
 
 def parse_yaml(text: str) -> Any:
     """Plain values from YAML, in which a key that is given twice is an error.
 
     Raises:
-        ValueError: broken YAML, in one line.
+        ValueError: Broken YAML, in one line.
     """
     try:
         return yaml.load(text, Loader=_Loader)

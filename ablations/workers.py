@@ -1,4 +1,4 @@
-"""Where cells run: on this machine or on a cluster, behind one ``concurrent.futures`` executor."""
+"""Where runs happen: on this machine or on a cluster, behind one ``concurrent.futures`` executor."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import os
 import queue
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -17,8 +18,8 @@ import torch
 
 from dcbh_core.config import Config
 
-from .attempt import Outcome, Task, attempt
-from .identity import code_hash, identify
+from .attempt import Outcome, Task, attempt, unpacked
+from .identity import changed_sources, common_sources, identify
 
 Resolve = Callable[[Config], Config]
 T = TypeVar("T")
@@ -26,13 +27,13 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class Workers:
-    """What runs the tries.
+    """What makes the attempts.
 
-    Parameters:
+    Attributes:
         executor, function: ``executor.submit(function, task)`` is the future of an ``Outcome``.
-        count: how many tries run at a time, now; on a cluster workers come and go.
-        resolve: fills in a config with the hardware of these workers.
-        work: directory for tries, or None for each worker's own.
+        count: How many attempts go on at a time, now; on a cluster workers come and go.
+        resolve: Fills in a config with the hardware of these workers.
+        work: Directory for attempts, or None for each worker's own.
     """
 
     executor: Executor
@@ -44,8 +45,8 @@ class Workers:
 
 @contextlib.contextmanager
 def local_workers(out: Path, jobs: int | None, threads: int) -> Iterator[Workers]:
-    """``jobs`` tries at a time on this machine: by default one per GPU where there are several, or as many as the cores
-    can take. Of several GPUs each try sees one. Leaving the context ends all that still runs.
+    """``jobs`` attempts at a time on this machine: by default one per GPU where there are several, or as many as the cores
+    can take. Of several GPUs each attempt sees one. Leaving the context ends all that still runs.
     """
     gpus = visible_gpus()
     several = len(gpus) > 1
@@ -72,15 +73,16 @@ def local_workers(out: Path, jobs: int | None, threads: int) -> Iterator[Workers
 
 @contextlib.contextmanager
 def cluster_workers(address: str, work: str | None) -> Iterator[Workers]:
-    """One try at a time on each worker of the ``dask.distributed`` cluster whose scheduler is at ``address``.
+    """One attempt at a time on each worker of the ``dask.distributed`` cluster whose scheduler is at ``address``.
 
-    Parameters:
-        work: a directory that all workers see, in which a try finds the checkpoint of the one before it; None is each
-            worker's own scratch directory.
+    Args:
+        address: Of the scheduler.
+        work: A directory that all workers see, in which an attempt finds the checkpoint of the one before it; None is
+            each worker's own scratch directory.
 
     Raises:
-        ValueError: dask is not installed, or the workers differ from each other or from this machine in their code.
-        OSError: there is no scheduler at the address.
+        ValueError: dask is not installed, or the workers differ from each other or from this machine in their source.
+        OSError: There is no scheduler at the address.
     """
     try:
         from distributed import Client
@@ -110,8 +112,12 @@ def cluster_workers(address: str, work: str | None) -> Iterator[Workers]:
 
     try:
         client.wait_for_workers(1)
-        if agreed(client.run(code_hash), "code") != code_hash():
-            raise ValueError(f"the workers of {address} have other code than this machine; install the same checkout")
+        changed = changed_sources(agreed(client.run(common_sources), "sources"), common_sources())
+        if changed:
+            raise ValueError(
+                f"the workers of {address} have another source than this machine ({', '.join(changed)}); install the "
+                "same checkout"
+            )
         yield Workers(executor, attempt_on_cluster, count, resolve, work)
     finally:
         with contextlib.suppress(Exception):  # the scheduler may be what was lost
@@ -131,15 +137,16 @@ def attempt_on_cluster(task: Task) -> Outcome:
         state = worker.state.tasks.get(key)
         return state is None or state.state not in ("executing", "long-running")
 
-    [here] = identify([Config.from_dict(task.parameters)])
+    with tempfile.TemporaryDirectory() as directory:
+        [here] = identify([unpacked(task, Path(directory))])
     if here.whole != task.identity.whole:
-        what = "code" if here.code != task.identity.code else "faces"
+        what = "faces" if here.sources == task.identity.sources else "source"
         return Outcome({}, 0.0, f"worker {worker.address} has other {what} than the runner; give it the same")
     return attempt(dataclasses.replace(task, work=task.work or worker.local_directory), cancelled)
 
 
 def work_directory(out: Path) -> Path:
-    """Where tries, locks and plans of the output directory ``out`` lie."""
+    """Where attempts, locks and plans of the output directory ``out`` lie."""
     return Path(os.path.abspath(out)) / ".work"
 
 

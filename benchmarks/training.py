@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from dcbh_core import DCBH, Config, Faces
-from dcbh_core.peers import OBJECTIVES
+from dcbh_core.training import untrained
 from dcbh_core.training import Training, train
 
 from .measuring import Figure, by_turns, matrix_throughput, rates, seconds

@@ -143,9 +143,7 @@ class Config:
                 raise unknown_name("config field", name, known_names(self.objective_class))
             if value is not None:
                 if name not in defaults:
-                    raise ValueError(
-                        f"{name}={value!r} has no effect on objective {self.objective!r}; leave it out"
-                    )
+                    raise ValueError(f"{name}={value!r} has no effect on objective {self.objective!r}; leave it out")
                 constants[name] = _checked_type(name, type(defaults[name]).__name__, False, value)
         object.__setattr__(self, "constants", tuple(constants.items()))
         self._check()
@@ -234,6 +232,11 @@ class Config:
             ValueError: A key is no field (the nearest field is named), or a value is impossible.
         """
         return cls(**values)
+
+    @staticmethod
+    def names(objective: str = "dcbh") -> list[str]:
+        """The names that a config with this objective takes: all fields, and the constants of the objective."""
+        return [field.name for field in _FIELDS] + list(find_objective(objective).constants)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain values, in order, and the constants that are set; ``from_dict`` reads them back."""

@@ -5,12 +5,9 @@ Imported by name (``from dcbh_core import figures``): the core itself needs no p
 
 from __future__ import annotations
 
-import base64
-import gzip
-import hashlib
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -24,9 +21,7 @@ from .faces import Faces
 from .training import History, progress_bar
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from bokeh.models import Row
-    from IPython.display import HTML, Image
+    from IPython.display import Image
 
 RIGHT, WRONG, QUERY = (sns.color_palette("colorblind")[i] for i in (2, 3, 7))
 
@@ -113,29 +108,7 @@ def scale(values: dict[str, float], ax: Axes | None = None) -> Axes:
     return ax
 
 
-def seen_against_new(statistics: pd.DataFrame) -> Figure:
-    """MAP among people of the training set against MAP among new people, a panel for each ``point``, a cross for each
-    ``variant``; the arms are half-widths of 95 % intervals. ``statistics``: from ``ablations.report.seen_and_new``."""
-    points = list(dict.fromkeys(statistics["point"]))
-    fig, axes = plt.subplots(1, len(points), figsize=(3.4 * len(points) + 2.6, 3.6), squeeze=False, sharey=True)
-    variants = list(dict.fromkeys(statistics["variant"]))
-    # More methods than colours that all eyes tell apart: the marker differs, too.
-    colours = sns.color_palette("colorblind", 10) * 4
-    styles = list(zip(variants, colours, "osD^vP*Xp<>hHd8" * 3, strict=False))
-    for ax, point in zip(axes[0], points, strict=True):
-        here = statistics[statistics["point"] == point].set_index("variant")
-        for variant, colour, marker in styles:
-            row = here.loc[variant]
-            arms = {"xerr": [row["seen_half_width"]], "yerr": [row["new_half_width"]], "elinewidth": 1}
-            ax.errorbar([row["seen"]], [row["new"]], **arms, color=colour, marker=marker, linestyle="", label=variant)
-        ax.set(title=point, xlabel="MAP, seen people")
-    axes[0][0].set_ylabel("MAP, new people")
-    axes[0][-1].legend(bbox_to_anchor=(1.02, 1), loc="upper left", fontsize="small")
-    fig.tight_layout()
-    return fig
-
-
-def neighbours(
+def neighbors(
     queries: Faces, which: np.ndarray, gallery: Faces, distances: np.ndarray, indices: np.ndarray, ap: np.ndarray
 ) -> Figure:
     """One row for each query in ``which``: the query, then what ``search`` found for it, nearest first.
@@ -272,74 +245,3 @@ def pairs_of_people(
         row[0].set_title(title, fontsize="small", loc="left")
     fig.subplots_adjust(0, 0.04, 1, 0.93, wspace=0.06, hspace=0.5)
     return fig
-
-
-def hover_maps(maps: dict[str, np.ndarray], faces: Faces, is_query: np.ndarray, notes: Sequence[str]) -> Row:
-    """Maps (n, 2) of the same faces side by side, interactive: hovering a point shows its face, name and note.
-
-    A face that is tapped, or caught with the lasso, is marked in every map.
-    """
-    from bokeh.layouts import row
-    from bokeh.models import ColumnDataSource, HoverTool
-    from bokeh.plotting import figure
-
-    palette = sns.color_palette("colorblind", 10).as_hex()
-    columns: dict[str, Any] = {
-        "face": [_data_uri(image) for image in faces.images],
-        "name": [faces.names[label] for label in faces.labels],
-        "note": list(notes),
-        "color": [palette[label % 10] for label in faces.labels],
-        "edge": np.where(is_query, "black", "white"),
-        "marker": np.where(is_query, "triangle", "circle"),
-        "size": np.where(is_query, 11, 8),
-        "role": np.where(is_query, "query", "gallery"),
-    }
-    for index, points in enumerate(maps.values()):
-        columns |= {f"x{index}": points[:, 0].astype(np.float32), f"y{index}": points[:, 1].astype(np.float32)}
-    source = ColumnDataSource(columns)
-    tooltip = """<div style="text-align: center; padding: 2px">
-        <img src="@face{safe}" alt="" style="width: 96px; height: 96px; image-rendering: pixelated; display: block">
-        <b>@name</b><br>@note</div>"""
-    plots = []
-    for index, title in enumerate(maps):
-        # Equal codes lie on one point: show at most three of their faces, which fit below each other.
-        hover = HoverTool(tooltips=tooltip, limit=3)
-        tools: list[Any] = [hover, "tap", "lasso_select", "pan", "wheel_zoom", "reset"]
-        plot = figure(title=title, tools=tools, height=430, sizing_mode="stretch_width")
-        look: Any = {"marker": "marker", "size": "size", "fill_color": "color", "line_color": "edge"}
-        plot.scatter(f"x{index}", f"y{index}", source=source, legend_group="role", nonselection_alpha=0.15, **look)
-        plot.axis.visible = False
-        plots.append(plot)
-    return row(plots, sizing_mode="stretch_width")
-
-
-def embedded(page: str, height: int, fallback: str) -> HTML:
-    """A whole HTML page as the output of a cell; needs no kernel, no network and no file beside the notebook.
-
-    Bokeh's script is larger than a notebook should be, so the page travels compressed and the browser unpacks it into
-    a frame. Where scripts do not run (a notebook that is not trusted, a code host), ``fallback`` is read instead.
-    """
-    from IPython.display import HTML
-
-    packed = base64.b64encode(gzip.compress(page.encode(), mtime=0)).decode()
-    name = "page-" + hashlib.sha256(packed.encode()).hexdigest()[:12]
-    return HTML(f"""<div id="{name}"><em>{fallback}</em></div>
-<script>
-(async () => {{
-  const packed = Uint8Array.from(atob("{packed}"), (letter) => letter.charCodeAt(0));
-  const page = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  const frame = document.createElement("iframe");
-  frame.style = "width: 100%; height: {height}px; border: 0";
-  frame.srcdoc = await new Response(page).text();
-  document.getElementById("{name}").replaceChildren(frame);
-}})();
-</script>""")
-
-
-def _data_uri(image: np.ndarray) -> str:
-    """A face (3, 32, 32) as a data URI. WebP, as hundreds of faces in PNG would make a large page."""
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(np.moveaxis(image, 0, -1)).save(file, "WEBP", quality=65, method=6)
-    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()

@@ -77,6 +77,7 @@ class Objective(nn.Module):
             ``TERM_...`` belongs to that term: with weight 0 it has no effect. All are numbers, 0 or more.
         positive: The names of constants that must be above 0.
         classifiers: Which linear classifiers over the people it wants of the network: "code" (on q), "feature" (on f).
+        shallow: Whether shallow hashing (LSH, ITQ) is measured on the features that it learns.
         weights: The weight of each term. Terms of weight 0 are computed too: they show what is not minimized.
     """
 
@@ -85,6 +86,7 @@ class Objective(nn.Module):
     constants: ClassVar[Mapping[str, float]] = {}
     positive: ClassVar[frozenset[str]] = frozenset()
     classifiers: ClassVar[tuple[str, ...]] = ()
+    shallow: ClassVar[bool] = False
     weights: dict[str, float]
 
     def __init__(self, sizes: Sizes, **constants: float):

@@ -66,7 +66,7 @@ def find(kind: str, name: str, base: type[M]) -> type[M]:
     if not (isinstance(found, type) and issubclass(found, base)):
         raise ValueError(f"{kind} {name!r} must be a subclass of dcbh_core.{base.__name__}")
     if issubclass(found, Objective) and not isinstance(getattr(found, "terms", None), tuple):
-        raise ValueError(f"objective {name!r} must name its terms: a class attribute, terms = (\"...\",)")
+        raise ValueError(f'objective {name!r} must name its terms: a class attribute, terms = ("...",)')
     return found
 
 

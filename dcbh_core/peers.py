@@ -28,6 +28,7 @@ class SoftmaxObjective(Objective):
     terms = ("code", "quantization")
     constants: ClassVar = {"quantization_weight": 0.1, "quantization_target": 1.0}
     classifiers = ("code",)
+    shallow = True
     quantization_target: float
 
     def compute(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:

@@ -1,0 +1,30 @@
+"""Pictures of reports: what a suite's table looks like. Imported by name, as the plotting library is."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+
+def seen_against_unseen(statistics: pd.DataFrame) -> Figure:
+    """MAP among people of the training set against MAP among unseen ones, a panel for each ``point``, a cross for each
+    ``variant``; the arms are half-widths of 95 % intervals. ``statistics``: from ``report.seen_and_unseen``."""
+    points = list(dict.fromkeys(statistics["point"]))
+    fig, axes = plt.subplots(1, len(points), figsize=(3.4 * len(points) + 2.6, 3.6), squeeze=False, sharey=True)
+    variants = list(dict.fromkeys(statistics["variant"]))
+    # More methods than colors that all eyes tell apart: the marker differs, too.
+    colors = sns.color_palette("colorblind", 10) * 4
+    styles = list(zip(variants, colors, "osD^vP*Xp<>hHd8" * 3, strict=False))
+    for ax, point in zip(axes[0], points, strict=True):
+        here = statistics[statistics["point"] == point].set_index("variant")
+        for variant, color, marker in styles:
+            row = here.loc[variant]
+            arms = {"xerr": [row["seen_half_width"]], "yerr": [row["unseen_half_width"]], "elinewidth": 1}
+            ax.errorbar([row["seen"]], [row["unseen"]], **arms, color=color, marker=marker, linestyle="", label=variant)
+        ax.set(title=point, xlabel="MAP, seen people")
+    axes[0][0].set_ylabel("MAP, unseen people")
+    axes[0][-1].legend(bbox_to_anchor=(1.02, 1), loc="upper left", fontsize="small")
+    fig.tight_layout()
+    return fig
