@@ -110,14 +110,9 @@ def source_hash(source: str) -> str:
     except SyntaxError:  # a notebook's cell may hold what only IPython understands
         return _sha256(source)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body = node.body[1:]
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
     return _sha256(_plain(tree))
 
 
@@ -152,8 +147,8 @@ def read_run(directory: Path) -> dict[str, Any]:
     """What a complete run directory says; nothing in it is executed.
 
     Returns:
-        The content of its ``run.json`` (``identity``, ``config``, ``seconds`` that the run took, ``result_sha256``) and,
-        under ``result``, that of its ``result.json``.
+        The content of its ``run.json`` (``identity``, ``config``, ``seconds`` that the run took, ``result_sha256``)
+        and, under ``result``, that of its ``result.json``.
 
     Raises:
         ValueError: The directory is not complete, its result was changed, or it is that of another config.

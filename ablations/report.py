@@ -293,9 +293,7 @@ def build_report(
 
 def read_runs(directory: str | os.PathLike[str]) -> pd.DataFrame:
     """The frame of ``collect`` that ``build_report`` has laid into a directory."""
-    return pd.read_csv(Path(directory) / RUNS, float_precision="round_trip", keep_default_na=True).fillna(
-        {"changed": ""}
-    )
+    return pd.read_csv(Path(directory) / RUNS, float_precision="round_trip").fillna({"changed": ""})
 
 
 def write_tables(directory: str | os.PathLike[str], frame: pd.DataFrame, suite: Suite, metric: str = "map") -> None:

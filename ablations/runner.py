@@ -246,9 +246,8 @@ class _Batch:
             self._ended(planned, f"MAP {score:.3f}, {outcome.seconds:.0f} s")
         elif self.attempts[name] <= self.retries:
             self.waiting.append(planned)
-            _say(
-                f"{planned.run.label}: {outcome.error}; it will be tried again ({self.attempts[name]} of {self.retries})"
-            )
+            again = f"it will be attempted again ({self.attempts[name]} of {self.retries})"
+            _say(f"{planned.run.label}: {outcome.error}; {again}")
         else:
             self.failures[name] = outcome.error
             self._ended(planned, f"FAILED, {outcome.error}")

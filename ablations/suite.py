@@ -198,9 +198,8 @@ class Suite:
         A field that has no effect on the variant is None.
         """
         first = [run for run in self.runs() if run.point == self.points()[0]]
-        resolved = {
-            run.variant: {**dict.fromkeys(self.known_names()), **run.config.resolved().portable()} for run in first
-        }
+        nothing = dict.fromkeys(self.known_names())
+        resolved = {run.variant: {**nothing, **run.config.resolved().portable()} for run in first}
         reference = resolved.pop(self.reference)
         return {
             variant: {field: value for field, value in values.items() if value != reference[field]}

@@ -45,8 +45,8 @@ class Workers:
 
 @contextlib.contextmanager
 def local_workers(out: Path, jobs: int | None, threads: int) -> Iterator[Workers]:
-    """``jobs`` attempts at a time on this machine: by default one per GPU where there are several, or as many as the cores
-    can take. Of several GPUs each attempt sees one. Leaving the context ends all that still runs.
+    """``jobs`` attempts at a time on this machine: by default one per GPU where there are several, or as many as the
+    cores can take. Of several GPUs each attempt sees one. Leaving the context ends all that still runs.
     """
     gpus = visible_gpus()
     several = len(gpus) > 1

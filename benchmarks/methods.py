@@ -15,11 +15,11 @@ FACES, PEOPLE = 512, 118  # three quarters of LFW's 158 people with at least 10 
 
 
 def figures(device: str, repeats: int) -> Iterator[Figure]:
-    suite = load_suite("peers_lfw").with_settings({"bits": 48, "seed": 0})
+    suite = load_suite("peers_lfw").where({"bits": 48, "seed": 0})
     faces = synthetic_faces(FACES, PEOPLE)
     trainings = {}
-    for cell in suite.cells():
-        trainings[cell.variant] = Training(dataclasses.replace(cell.config, device=device).resolved(), faces)
+    for run in suite.runs():
+        trainings[run.variant] = Training(dataclasses.replace(run.config, device=device).resolved(), faces)
     all_times = by_turns(repeats, *(training.run_epoch for training in trainings.values()))
     for (variant, training), times in zip(trainings.items(), all_times, strict=True):
         network, beside = (sum(p.numel() for p in part.parameters()) for part in (training.model, training.objective))

@@ -12,8 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from dcbh_core import DCBH, Config, Faces
-from dcbh_core.training import untrained
-from dcbh_core.training import Training, train
+from dcbh_core.training import Training, train, untrained
 
 from .measuring import Figure, by_turns, matrix_throughput, rates, seconds
 
@@ -98,8 +97,8 @@ class OrdinaryLoop:
 
     def __init__(self, config: Config, faces: Faces):
         config = self.config = Config(**{**config.to_dict(), "dtype": "float32"}).resolved()
-        self.model = DCBH(config, faces.num_identities).to(config.device)
-        self.objective = OBJECTIVES[config.objective](config, faces.num_identities).to(config.device)
+        model, objective = untrained(config, faces.num_identities)
+        self.model, self.objective = model.to(config.device), objective.to(config.device)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
         workers = 8 if config.device == "cuda" else 0  # two cores have none to spare
         self.loader = DataLoader(

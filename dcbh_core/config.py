@@ -128,7 +128,7 @@ class Config:
     dtype: str = "auto"
 
     def __init__(self, **values: Any) -> None:
-        values = {**values, **dict(values.pop("constants", ()))}
+        values = dict(values.pop("constants", ())) | values
         for field in _FIELDS:
             kind, optional = str(field.type).removesuffix(" | None"), str(field.type).endswith("| None")
             value = values.pop(field.name, field.default)

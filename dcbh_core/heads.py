@@ -113,7 +113,7 @@ class DivideEncodeHead(Head):
 
 
 class DirectHead(Head):
-    """The peers' code layer: pooled features (n, d) to (n, bits) by one linear layer and batch normalization.
+    """The peers' code layer: pooled features (n, d) to (n, bits) by one linear layer and batch normalisation.
 
     With this head there is no layer in between: the descriptor is the pooled features themselves.
     """

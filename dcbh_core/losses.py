@@ -1,4 +1,4 @@
-"""The terms of DCBH's loss, each on its own, and the objectives: weighted sums of terms that training minimizes.
+"""The terms of DCBH's loss, each on its own, and the objectives: weighted sums of terms that training minimises.
 
 An objective is one class that states its own facts. To add one to the kit, write the class and its line in
 ``OBJECTIVES``; one of your own needs neither, as ``Config(objective="my_loss.py:MyLoss")`` names its file. The methods
@@ -24,7 +24,7 @@ class Sizes(NamedTuple):
     num_identities: int  # people in training, C
     bits: int
     descriptor_size: int  # d
-    seed: int = 0  # for draws that are no weights, such as code centers
+    seed: int = 0  # for draws that are no weights, such as code centres
 
 
 class Outputs(NamedTuple):
@@ -32,7 +32,7 @@ class Outputs(NamedTuple):
 
     descriptor: Tensor  # (n, d), f in the paper: what the head takes
     continuous: Tensor  # (n, bits), z: what the head gives; a bit is z >= 0
-    relaxed: Tensor  # (n, bits), q = tanh(z): the code before binarization
+    relaxed: Tensor  # (n, bits), q = tanh(z): the code before binarisation
     code_logits: Tensor | None  # (n, C), of the linear classifier on q; None where the objective asks for none
     feature_logits: Tensor | None  # (n, C), of the linear classifier on f; None where the objective asks for none
 
@@ -47,7 +47,7 @@ def quantization_loss(relaxed: Tensor, target: float) -> Tensor:
 
 
 def center_loss(descriptor: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
-    """1/2 sum_i ||f_i - c_{y_i}||^2 over descriptors (n, d), labels (n,), centers (C, d); a sum, as in the paper.
+    """1/2 sum_i ||f_i - c_{y_i}||^2 over descriptors (n, d), labels (n,), centres (C, d); a sum, as in the paper.
 
     Source of the idea: Wen et al., A Discriminative Feature Learning Approach for Deep Face Recognition, ECCV 2016.
     """
@@ -55,7 +55,7 @@ def center_loss(descriptor: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
 
 
 def moved_centers(descriptor: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
-    """New centers (C, d): c_y <- (c_y + sum of the batch's f_i of person y) / (1 + n_y). People absent keep theirs."""
+    """New centres (C, d): c_y <- (c_y + sum of the batch's f_i of person y) / (1 + n_y). People absent keep theirs."""
     # index_put accumulates repeated labels, and unlike index_add in a fixed order on CUDA.
     sums = torch.zeros_like(centers).index_put((labels,), descriptor, accumulate=True)
     # Not bincount, which on CUDA would wait for the device.
@@ -64,10 +64,10 @@ def moved_centers(descriptor: Tensor, labels: Tensor, centers: Tensor) -> Tensor
 
 
 class Objective(nn.Module):
-    """The base of all objectives: what training minimizes, a weighted sum of terms over a batch.
+    """The base of all objectives: what training minimises, a weighted sum of terms over a batch.
 
     A subclass states facts as class attributes and gives its terms; ``__init__`` needs to be written only for state of
-    its own, such as centers, which lives here and not in the model.
+    its own, such as centres, which lives here and not in the model.
 
     Attributes:
         head: The head that goes with it where a config names none.
@@ -78,7 +78,7 @@ class Objective(nn.Module):
         positive: The names of constants that must be above 0.
         classifiers: Which linear classifiers over the people it wants of the network: "code" (on q), "feature" (on f).
         shallow: Whether shallow hashing (LSH, ITQ) is measured on the features that it learns.
-        weights: The weight of each term. Terms of weight 0 are computed too: they show what is not minimized.
+        weights: The weight of each term. Terms of weight 0 are computed too: they show what is not minimised.
     """
 
     head: ClassVar[str] = "block"
@@ -118,13 +118,13 @@ class Objective(nn.Module):
         return total, terms
 
     def after_backward(self, outputs: Outputs, labels: Tensor) -> None:
-        """Do what is to be done between the gradients and the optimizer's step; by default nothing."""
+        """Do what is to be done between the gradients and the optimiser's step; by default nothing."""
 
 
 class DCBHObjective(Objective):
-    """The paper's: CE(code) + w_f CE(feature) + w_q quantization + w_c center loss. Weight decay is the optimizer's part.
+    """The paper's: CE(code) + w_f CE(feature) + w_q quantisation + w_c centre loss; weight decay is the optimiser's.
 
-    The centers (C, d) are no weights: they move by a rule of their own, outside of the gradient.
+    The centres (C, d) are no weights: they move by a rule of their own, outside of the gradient.
     """
 
     head = "block"
@@ -154,7 +154,7 @@ class DCBHObjective(Objective):
 
     @torch.no_grad()
     def after_backward(self, outputs: Outputs, labels: Tensor) -> None:
-        """Move the centers: after the gradients were taken with the old ones, before the optimizer steps."""
+        """Move the centres: after the gradients were taken with the old ones, before the optimiser steps."""
         self.centers.copy_(moved_centers(outputs.descriptor.detach(), labels, self.centers))
 
 
@@ -163,7 +163,7 @@ class SoftBlockObjective(Objective):
 
         CE(code) + w_q mean | 1 - |q| | + w_c mean_i (1 - cos(f_i, M_{y_i})),   M (C, d) trained
 
-    The target is one that q reaches; the center loss is a mean over the batch, on normalized descriptors, so that it
+    The target is one that q reaches; the centre loss is a mean over the batch, on normalised descriptors, so that it
     grows neither with the batch nor with the length of f.
     """
 

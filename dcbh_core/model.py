@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -256,13 +257,13 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 def model_card(model: DCBH) -> str:
     """A short model card (Mitchell et al., Model Cards for Model Reporting, 2019) in Markdown."""
-    config, values = model.config, model.config.portable()
+    config = types.SimpleNamespace(**model.config.portable())
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return f"""# {config.bits}-bit codes of faces by the objective {values["objective"]}
+    return f"""# {config.bits}-bit codes of faces by the objective {config.objective}
 
 Turns a 32 x 32 face into {config.bits} bits, so that photographs of one person are close in Hamming distance.
 
-- Method: objective `{values["objective"]}`, head `{values["head"]}`, recipe `{config.recipe}`, {parameters:,} parameters
+- Method: objective `{config.objective}`, head `{config.head}`, recipe `{config.recipe}`, {parameters:,} parameters
 - Trained on: `{config.dataset}`, {model.num_identities} people, split seed {config.split_seed}
 - Made for: learning about hashing and its evaluation. Not for identifying, tracking or judging people.
 - Limits: knows the people and the conditions of its training photographs and has been measured on no others; its

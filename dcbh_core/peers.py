@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .losses import Objective, Outputs, Sizes, quantization_loss
 
-CANDIDATES = 4096  # words among which code centers are sought
+CANDIDATES = 4096  # words among which code centres are sought
 
 
 class SoftmaxObjective(Objective):
@@ -40,7 +40,7 @@ class SoftmaxObjective(Objective):
 
 
 class CSQObjective(Objective):
-    """Central similarity: each bit is classified by the bit of its person's code center c in {0, 1}.
+    """Central similarity: each bit is classified by the bit of its person's code centre c in {0, 1}.
 
         - mean_ik [ c_k log h_ik + (1 - c_k) log(1 - h_ik) ] + w_q mean_ik log cosh(|q_ik| - 1),   h = (1 + q) / 2
 
@@ -70,7 +70,7 @@ class OrthoHashObjective(Objective):
         - mean_i log [ e^(s (cos_{i y_i} - m)) / (e^(s (cos_{i y_i} - m)) + sum_{c != y_i} e^(s cos_{ic})) ],
         cos_{ic} = cos(z_i, o_c)
 
-    There is no tanh and no quantization term: a code that points at its target is binary up to its length.
+    There is no tanh and no quantisation term: a code that points at its target is binary up to its length.
 
     Source: Hoe et al., One Loss for All: Deep Hashing with a Single Cosine Similarity based Learning Objective,
     NeurIPS 2021, section 3; s = 8 and m = 0.2 as in the authors' code.
@@ -95,7 +95,7 @@ class OrthoHashObjective(Objective):
 
 
 class DCDHObjective(Objective):
-    """Learnable class centers M (C, bits), under two constraints, and codes B that a regression from the labels gives:
+    """Learnable class centres M (C, bits), under two constraints, and codes B that a regression from the labels gives:
 
         - mean_i log [ e^(-s/2 |z_i - M_{y_i}|^2) / sum_c e^(-s/2 |z_i - M_c|^2) ]    ("center")
         + w_s mean_{c != c'} log(1 + e^(bits/2 cos(M_c, M_c')))                      ("spread")
@@ -145,7 +145,7 @@ PEERS: dict[str, type[Objective]] = {
 
 
 def central_loss(continuous: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
-    """Binary cross-entropy of z (n, bits) to the code centers (C, bits), +-1, of labels (n,), mean over both."""
+    """Binary cross-entropy of z (n, bits) to the code centres (C, bits), +-1, of labels (n,), mean over both."""
     # h = (1 + tanh z) / 2 is the logistic function of 2 z; from logits the logarithm is exact where h rounds to 0 or 1.
     return F.binary_cross_entropy_with_logits(2 * continuous, (centers[labels] + 1) / 2)
 
@@ -168,7 +168,7 @@ def off_diagonal_mean(x: Tensor) -> Tensor:
 
 
 def code_centers(num_identities: int, bits: int, seed: int) -> Tensor:
-    """A code center of +-1 for each person, float32 (num_identities, bits), far apart; drawn by ``seed``.
+    """A code centre of +-1 for each person, float32 (num_identities, bits), far apart; drawn by ``seed``.
 
     Where a Hadamard matrix of this size exists and has rows enough, they are its rows and negated rows: any two differ
     in half of their bits, or in all. Otherwise words are picked greedily, those with as many ones as zeros first, at
@@ -199,7 +199,7 @@ def code_centers(num_identities: int, bits: int, seed: int) -> Tensor:
             free &= words @ chosen[-1] <= bits - 2 * distance  # the inner product of words at this distance
         if len(chosen) == num_identities:
             return torch.tensor(np.stack(chosen))
-    raise ValueError(f"{num_identities} people need a code center each, but {bits} bits have only {2**bits} words")
+    raise ValueError(f"{num_identities} people need a code centre each, but {bits} bits have only {2**bits} words")
 
 
 def hadamard(n: int) -> np.ndarray | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import inspect
 import io
 import math
 import os
@@ -390,9 +389,8 @@ def _own(kind: str, name: str | None, function: str) -> Iterator[None]:
         if file is None or (line is None and not isinstance(error, Unusable)):
             raise
         if line is None:
-            line = inspect.unwrap(
-                getattr({"head": find_head, "objective": find_objective}[kind](str(name)), function)
-            ).__code__.co_firstlineno
+            method = {"head": find_head, "objective": find_objective}[kind](str(name))
+            line = getattr(method, function).__code__.co_firstlineno
         what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         raise ValueError(f"{path}, line {line}, {file[1]}.{function}: {what}") from None
 
