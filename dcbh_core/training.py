@@ -157,7 +157,8 @@ class Training:
         torch.manual_seed(self.config.seed * 2**20 + self.epoch)  # for layers that take no generator
         batches = self.batches(generator)
         losses = torch.empty(len(batches), len(self.objective.weights) + 1, device=self.images.device)
-        step = self.captured if self.images.is_cuda else self.step
+        # A method of one's own may wait for the device, which a captured step cannot.
+        step = self.captured if self.images.is_cuda and not self.config.own_files() else self.step
         for i, (images, labels) in enumerate(batches):
             self.set_learning_rate(self.epoch * len(batches) + i, self.epochs * len(batches))
             losses[i] = step(images, labels)
