@@ -305,7 +305,7 @@ def load_suite(name_or_path: str) -> Suite:
         grids=grid if isinstance(grid, list) and grid else [grid],
         reference=content.get("reference", next(iter(variants))),
         tuning=tuning,
-        **({} if path.parent == SUITES else {"directory": path.parent}),
+        **({} if path.parent.resolve() == SUITES.resolve() else {"directory": path.parent}),
     )
 
 

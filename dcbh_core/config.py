@@ -10,15 +10,32 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .heads import Head
 from .losses import Objective
 from .methods import KINDS, find_head, find_objective, own_file, unknown_name
 
-DDH_DATASETS = ("facescrub", "youtube_faces")
+
+class Dataset(NamedTuple):
+    """The facts about a data set that settings depend on; how it is read is in ``faces``."""
+
+    root: bool = False  # whether it lies in a directory that the user names
+    min_faces: bool = False  # whether people with few photographs can be left out
+    default_min_faces: int | None = None
+    own_split: bool = False  # whether it comes with a training and a test part
+
+
+DATASETS = {
+    "orl": Dataset(),
+    "lfw": Dataset(min_faces=True, default_min_faces=20),
+    "facescrub": Dataset(root=True, own_split=True),
+    "youtube_faces": Dataset(root=True, own_split=True),
+    "folder": Dataset(root=True, min_faces=True),
+}
+MANY_FACES = 20  # of each person, from which on 5 of them become queries by default, not 3
 CHOICES: dict[str, tuple[str, ...]] = {
-    "dataset": ("orl", "lfw", *DDH_DATASETS, "folder"),
+    "dataset": tuple(DATASETS),
     "scored_on": ("queries", "validation"),
     "recipe": ("modern", "published"),
     "device": ("auto", "cpu", "cuda"),
@@ -164,7 +181,7 @@ class Config:
         for name in ("seed", "split_seed"):
             value = getattr(self, name)
             self._require(name, value is None or 0 <= value < 2**32, "from 0 to 4294967295")
-        if self.dataset in (*DDH_DATASETS, "folder") and self.root is None:
+        if DATASETS[self.dataset].root and self.root is None:
             raise ValueError(f"dataset {self.dataset!r} needs root, the directory that holds it")
         for name, why in self._without_effect().items():
             if getattr(self, name) is not None:
@@ -178,11 +195,12 @@ class Config:
     def _without_effect(self) -> dict[str, str]:
         """Fields that cannot change anything under this config, each with the reason."""
         reasons: dict[str, str] = {}
-        if self.dataset in ("orl", "lfw"):
+        dataset = DATASETS[self.dataset]
+        if not dataset.root:
             reasons["root"] = f"on dataset {self.dataset!r}"
-        if self.dataset not in ("lfw", "folder"):
+        if not dataset.min_faces:
             reasons["min_faces"] = f"on dataset {self.dataset!r}"
-        if self.dataset in DDH_DATASETS:
+        if dataset.own_split:
             own = f"on dataset {self.dataset!r}, which has its own split"
             reasons["queries_per_identity"] = own
             if self.new_people == 0:
@@ -254,10 +272,9 @@ class Config:
 
     def data(self) -> Data:
         """The fields on data and split, filled in. Needs no device."""
-        many = self.dataset == "lfw" and (self.min_faces is None or self.min_faces >= 20)
-        decided = {"split_seed": 0, "queries_per_identity": 5 if many else 3}
-        if self.dataset == "lfw":
-            decided["min_faces"] = 20
+        default = DATASETS[self.dataset].default_min_faces
+        many = default is not None and (self.min_faces or default) >= MANY_FACES
+        decided = {"split_seed": 0, "queries_per_identity": 5 if many else 3, "min_faces": default}
         idle = self._without_effect()
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(Data)}
         filled = {name: value for name, value in decided.items() if values[name] is None and name not in idle}

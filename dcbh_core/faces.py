@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .config import Config, Data
+from .config import DATASETS, Config, Data
 from .ddh import read_ddh_file
 
 
@@ -114,7 +114,7 @@ def load_split(config: Config) -> Split:
     faces, num_training = _load(data)
     if num_training is None:
         assert data.queries_per_identity is not None and data.split_seed is not None
-        remedy = ", or leave these people out with min_faces={}" if data.dataset in ("lfw", "folder") else ""
+        remedy = ", or leave these people out with min_faces={}" if DATASETS[data.dataset].min_faces else ""
         is_query = _draw_queries(faces, data.queries_per_identity, data.split_seed, remedy)
     else:
         is_query = np.arange(len(faces)) >= num_training
