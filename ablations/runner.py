@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from dcbh_core.config import Config
-from dcbh_core.training import rehearse
+from dcbh_core.rehearsal import rehearse
 
 from .attempt import NOTEBOOK, Outcome, Task, attempts
 from .identity import Identity, changed_sources, complete_runs, identify, parse_run, read_run

@@ -12,14 +12,15 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from dcbh_core import DCBH, Config, Faces
-from dcbh_core.training import Training, train, untrained
+from dcbh_core.model import untrained
+from dcbh_core.training import Training, train
 
-from .measuring import Figure, by_turns, matrix_throughput, rates, seconds
+from .measuring import Measurement, by_turns, matrix_throughput, rates, seconds
 
 LOOP = "DataLoader loop, float32"
 
 
-def figures(device: str, repeats: int) -> Iterator[Figure]:
+def measure(device: str, repeats: int) -> Iterator[Measurement]:
     on_cuda = device == "cuda"
     people = 530
     for width in (1.0,) if on_cuda else (1.0, 0.5, 0.25):
@@ -34,11 +35,12 @@ def figures(device: str, repeats: int) -> Iterator[Figure]:
         faces, config = synthetic_faces(67177, people), Config(batch_size=256, epochs=30, device=device)
         train(Config(batch_size=256, epochs=1, device=device), faces)
         took = [seconds(lambda: train(config, faces))]
-        yield Figure("a whole training at FaceScrub's size: 67,177 faces, width 1, batch 256, 30 epochs", "s", took)
+        name = "a whole training at FaceScrub's size: 67,177 faces, width 1, batch 256, 30 epochs"
+        yield Measurement(name, "s", took)
 
 
-def _training(config: Config, faces: Faces, repeats: int) -> Figure:
-    gc.collect()  # or the loop's workers inherit the last figure's recorded steps, and complain
+def _training(config: Config, faces: Faces, repeats: int) -> Measurement:
+    gc.collect()  # or the loop's workers inherit the captured steps of the measurement before, and complain
     loop = OrdinaryLoop(config, faces)
     training = Training(config.resolved(), faces)
     loop_times, times = by_turns(repeats, loop.run_epoch, training.run_epoch)
@@ -49,7 +51,7 @@ def _training(config: Config, faces: Faces, repeats: int) -> Figure:
         training.objective(outputs, training.labels[:64])[0].backward()
 
     resolved = config.resolved()
-    return Figure(
+    return Measurement(
         f"training, width {config.width:g}, batch {config.batch_size}, {resolved.dtype}",
         "images/s",
         rates(len(faces), times),
@@ -59,13 +61,13 @@ def _training(config: Config, faces: Faces, repeats: int) -> Figure:
     )
 
 
-def _encoding(config: Config, faces: Faces, repeats: int) -> Figure:
+def _encoding(config: Config, faces: Faces, repeats: int) -> Measurement:
     resolved = config.resolved()
     model = DCBH(config, faces.num_identities).to(resolved.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     (times,) = by_turns(repeats, lambda: model.encode(faces.images))
     operations = _operations(lambda: model.encode(faces.images[:64])) / 64
     limit = _limit(resolved, operations)
-    return Figure(f"encoding, width 1, {resolved.dtype}", "images/s", rates(len(faces), times), [], "", *limit)
+    return Measurement(f"encoding, width 1, {resolved.dtype}", "images/s", rates(len(faces), times), [], "", *limit)
 
 
 def _operations(work: Callable[[], object]) -> float:
@@ -86,6 +88,7 @@ def _limit(config: Config, operations: float) -> tuple[float, str]:
 
 
 def synthetic_faces(n: int, people: int) -> Faces:
+    """Random pixels, n images of so many people in turn."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8)
     return Faces(images, np.arange(n) % people, [str(person) for person in range(people)])

@@ -1,13 +1,14 @@
 """DCBH: faces to short binary codes, trained, evaluated and taken apart.
 
 Jang, Jeong, Lee, Cho: Deep Clustering and Block Hashing Network for Face Image Retrieval, ACCV 2018. The modules in the
-order in which one is built on the other: heads, losses, methods, config, faces, model, training, hamming, metrics.
-Beside them are the methods that DCBH is compared with, peers and shallow; ddh, which reads the pickles of the paper's
-data; and figures, which is imported by name.
+order in which one is built on the other: heads, losses, config, faces, model, training, hamming, metrics. Beside them
+stands what one does not need to understand DCBH: datasets and ddh, which read faces; peers and shallow, the methods that
+it is compared with; methods and rehearsal, for heads and objectives of one's own; and figures, imported by name.
 """
 
 from .config import Config
-from .faces import Faces, Split, load_faces, load_split, read_image
+from .datasets import read_image
+from .faces import Faces, Split, load_faces, load_split
 from .hamming import search
 from .heads import Head
 from .losses import Objective, Outputs, Sizes

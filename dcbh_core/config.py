@@ -10,29 +10,13 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from .datasets import DATASETS
 from .heads import Head
 from .losses import Objective
 from .methods import KINDS, find_head, find_objective, own_file, unknown_name
 
-
-class Dataset(NamedTuple):
-    """The facts about a data set that settings depend on; how it is read is in ``faces``."""
-
-    root: bool = False  # whether it lies in a directory that the user names
-    min_faces: bool = False  # whether people with few photographs can be left out
-    default_min_faces: int | None = None
-    own_split: bool = False  # whether it comes with a training and a test part
-
-
-DATASETS = {
-    "orl": Dataset(),
-    "lfw": Dataset(min_faces=True, default_min_faces=20),
-    "facescrub": Dataset(root=True, own_split=True),
-    "youtube_faces": Dataset(root=True, own_split=True),
-    "folder": Dataset(root=True, min_faces=True),
-}
 MANY_FACES = 20  # of each person, from which on 5 of them become queries by default, not 3
 CHOICES: dict[str, tuple[str, ...]] = {
     "dataset": tuple(DATASETS),

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from .config import Config
-from .losses import Outputs
+from .losses import Objective, Outputs, Sizes
 from .methods import own_file
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512))  # channels of the 3 x 3 convolutions
@@ -246,6 +246,13 @@ class DCBH(nn.Module):
         except (SafetensorError, RuntimeError, ValueError) as error:
             raise ValueError(f"{directory / 'model.safetensors'} cannot be read: {error}") from error
         return model.to(model.config.device).eval()
+
+
+def untrained(config: Config, num_identities: int) -> tuple[DCBH, Objective]:
+    """The network and the objective of a resolved config, with weights from torch's current generator."""
+    model = DCBH(config, num_identities)
+    sizes = Sizes(num_identities, config.bits, descriptor_size(config), config.seed)
+    return model, config.objective_class(sizes, **dict(config.constants))
 
 
 def write_atomically(path: Path, data: bytes) -> None:

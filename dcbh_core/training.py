@@ -6,9 +6,7 @@ and its batches are slices.
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import dataclasses
 import io
 import math
 import os
@@ -16,7 +14,7 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +23,20 @@ from torch import Tensor, nn
 
 from .config import Config
 from .faces import Faces
-from .losses import Objective, Outputs, Sizes
-from .methods import find_head, find_objective, line_in, own_file
-from .model import DCBH, descriptor_size, write_atomically
+from .model import DCBH, untrained, write_atomically
+from .rehearsal import rehearse
 
 MAX_SHIFT = 2  # pixels
 WARM_UP = 0.1  # fraction of all steps over which the learning rate rises
 ROLLBACK_EVERY = 100  # epochs, recipe "published"
 CHECKPOINT_SECONDS = 30.0
 STEPS_BEFORE_CAPTURE = 3  # on CUDA, in which libraries choose their kernels
-REHEARSED = 4  # people, of two faces each, in the dry run of a method of one's own
 
 History = list[dict[str, float]]
 
 
 class TrainingDiverged(ArithmeticError):
     """A loss term became NaN or infinite; the message names epoch, step and term."""
-
-
-class Unusable(ValueError):
-    """A head or an objective of one's own gives something that training cannot use."""
 
 
 class DamagedCheckpoint(ValueError):
@@ -331,69 +323,6 @@ class PublishedTraining(Training):
 
 
 TRAININGS: dict[str, type[Training]] = {"modern": Training, "published": PublishedTraining}
-
-
-def untrained(config: Config, num_identities: int) -> tuple[DCBH, Objective]:
-    """The network and the objective of a resolved config, with weights from torch's current generator."""
-    model = DCBH(config, num_identities)
-    sizes = Sizes(num_identities, config.bits, descriptor_size(config), config.seed)
-    return model, config.objective_class(sizes, **dict(config.constants))
-
-
-def rehearse(config: Config) -> None:
-    """Try a head or an objective of one's own in one step on a few random faces; on the kit's own do nothing.
-
-    Raises:
-        ValueError: It fails, or gives something that training cannot use; one sentence with file and line.
-    """
-    if not config.own_files():
-        return
-    config = dataclasses.replace(config.resolved(), width=0.05, device="cpu", dtype="float32")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        images = torch.randint(0, 256, (2 * REHEARSED, 3, 32, 32), dtype=torch.uint8)
-        labels = torch.arange(REHEARSED).repeat(2)
-        with _own("head", config.head, "__init__"), _own("objective", config.objective, "__init__"):
-            model, objective = untrained(config, REHEARSED)
-        with _own("head", config.head, "forward"):
-            z = model.head(model.features(images))
-            wanted = (len(images), config.bits)
-            if not isinstance(z, Tensor) or z.shape != wanted:
-                found = f"shape {tuple(z.shape)}" if isinstance(z, Tensor) else type(z).__name__
-                raise Unusable(f"it must give z, a tensor of shape {wanted}, not of {found}")
-            if not z.isfinite().all():
-                raise Unusable("it gives NaN or infinite numbers")
-            outputs: Outputs = model(images)
-        with _own("objective", config.objective, "compute"):
-            terms = objective.compute(outputs, labels)
-            if list(terms) != list(objective.terms):
-                raise Unusable(f"it must give the terms {list(objective.terms)}, not {list(terms)}")
-            for name, term in terms.items():
-                if not isinstance(term, Tensor) or term.shape != () or not term.dtype.is_floating_point:
-                    found = f"shape {tuple(term.shape)}" if isinstance(term, Tensor) else type(term).__name__
-                    raise Unusable(f"the term {name!r} must be a tensor of one number, not of {found}")
-                if not term.isfinite():
-                    raise Unusable(f"the term {name!r} is {term.item()}")
-            objective(outputs, labels)[0].backward()
-            objective.after_backward(outputs, labels)
-
-
-@contextlib.contextmanager
-def _own(kind: str, name: str | None, function: str) -> Iterator[None]:
-    """Says of an error in a method of one's own where in its file it arose; lets those of the kit's own through."""
-    file = own_file(name)
-    try:
-        yield
-    except Exception as error:
-        path = file[0].absolute() if file is not None else None
-        line = line_in(path, error) if path is not None else None
-        if file is None or (line is None and not isinstance(error, Unusable)):
-            raise
-        if line is None:
-            method = {"head": find_head, "objective": find_objective}[kind](str(name))
-            line = getattr(method, function).__code__.co_firstlineno
-        what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        raise ValueError(f"{path}, line {line}, {file[1]}.{function}: {what}") from None
 
 
 class CapturedSteps:

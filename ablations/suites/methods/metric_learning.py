@@ -1,4 +1,4 @@
-"""A loss of the library pytorch-metric-learning, in fifteen lines. It is installed with ``pip install -e ".[methods]"``."""
+"""A loss of the library pytorch-metric-learning, in fifteen lines; ``pip install -e ".[methods]"`` installs it."""
 
 from pytorch_metric_learning.losses import ProxyAnchorLoss
 
