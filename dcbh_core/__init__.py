@@ -2,8 +2,8 @@
 
 Jang, Jeong, Lee, Cho: Deep Clustering and Block Hashing Network for Face Image Retrieval, ACCV 2018. The modules in the
 order in which one is built on the other: heads, losses, config, faces, model, training, hamming, metrics. Beside them
-stands what one does not need to understand DCBH: datasets and ddh, which read faces; peers and shallow, the methods that
-it is compared with; methods and rehearsal, for heads and objectives of one's own; and figures, imported by name.
+stands what one does not need to understand DCBH: datasets and ddh, which read faces; peers and shallow, the methods
+that it is compared with; methods and rehearsal, for heads and objectives of one's own; and figures, imported by name.
 """
 
 from .config import Config

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dcbh_core import Config, Faces, Split, datasets, load_faces, load_split
+from dcbh_core import Config, Faces, Split, datasets, faces, load_faces, load_split
 from tests.ddh_files import PIXELS, ddh, flat, put
 
 # --- Faces ------------------------------------------------------------------------------------------------------------
