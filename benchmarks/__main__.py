@@ -18,28 +18,28 @@ from tqdm import tqdm
 from dcbh_core.config import resolved_device
 
 from . import methods, retrieval, training
-from .measuring import Figure
+from .measuring import Measurement
 
-GROUPS = {"training": training.figures, "retrieval": retrieval.figures, "methods": methods.figures}
+GROUPS = {"training": training.measure, "retrieval": retrieval.measure, "methods": methods.measure}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", choices=GROUPS, help="one group of figures; all by default")
+    parser.add_argument("--only", choices=GROUPS, help="one group of measurements; all by default")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: CUDA where it is")
-    parser.add_argument("--repeats", type=int, default=3, help="of each figure (default: 3)")
+    parser.add_argument("--repeats", type=int, default=3, help="of each measurement (default: 3)")
     parser.add_argument("--out", type=Path, default=Path("runs/bench.json"), help="default: runs/bench.json")
     options = parser.parse_args(arguments)
     device = resolved_device(options.device)
     machine = describe(device)
     print("\n".join(f"{key}: {value}" for key, value in machine.items()), "\n", sep="")
     print(HEADER)
-    found: list[Figure] = []
+    found: list[Measurement] = []
     for group in [options.only] if options.only else GROUPS:
-        for figure in tqdm(GROUPS[group](device, options.repeats), desc=group, unit="figure", disable=None):
-            found.append(figure)
-            tqdm.write(line(figure))
-            content = {"machine": machine, "figures": [record(figure) for figure in found]}
+        for one in tqdm(GROUPS[group](device, options.repeats), desc=group, unit="measurement", disable=None):
+            found.append(one)
+            tqdm.write(line(one))
+            content = {"machine": machine, "measurements": [record(each) for each in found]}
             options.out.parent.mkdir(parents=True, exist_ok=True)
             options.out.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
     print(f"\nwritten: {options.out}")
@@ -49,23 +49,24 @@ HEADER = """| what | median | from .. to | baseline | ratio | limit | share |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: |"""
 
 
-def line(figure: Figure) -> str:
+def line(one: Measurement) -> str:
     """One row of the table, in Markdown."""
-    low, high = min(figure.values), max(figure.values)
-    cells = [
-        figure.name,
-        f"{_short(statistics.median(figure.values))} {figure.unit}",
+    low, high = min(one.values), max(one.values)
+    columns = [
+        one.name,
+        f"{_short(statistics.median(one.values))} {one.unit}",
         f"{_short(low)} .. {_short(high)}",
     ]
-    base = f"{_short(statistics.median(figure.baseline))} ({figure.baseline_is})" if figure.baseline else ""
-    cells += [base, "" if figure.ratio is None else f"{figure.ratio:.1f} x"]
-    limit = "" if figure.limit is None else f"{_short(figure.limit)} ({figure.limit_is})"
-    cells += [limit, "" if figure.share is None else f"{figure.share:.0%}"]
-    return f"| {' | '.join(cells)} |"
+    base = f"{_short(statistics.median(one.baseline))} ({one.baseline_is})" if one.baseline else ""
+    columns += [base, "" if one.ratio is None else f"{one.ratio:.1f} x"]
+    limit = "" if one.limit is None else f"{_short(one.limit)} ({one.limit_is})"
+    columns += [limit, "" if one.share is None else f"{one.share:.0%}"]
+    return f"| {' | '.join(columns)} |"
 
 
-def record(figure: Figure) -> dict[str, object]:
-    return {**dataclasses.asdict(figure), "ratio": figure.ratio, "share": figure.share}
+def record(one: Measurement) -> dict[str, object]:
+    """As it is kept in JSON."""
+    return {**dataclasses.asdict(one), "ratio": one.ratio, "share": one.share}
 
 
 def describe(device: str) -> dict[str, str]:

@@ -1,17 +1,16 @@
-"""What one cell costs beyond its training: seconds of papermill and of the runner over plain Python.
+"""What one run costs beyond its training: seconds of papermill and of the runner over plain Python.
 
     python -m benchmarks.cell_overhead [--repeats N]
 
-Times, on one small cell (ORL, 0.05 of the paper's channels, 5 epochs, CPU, one thread), the medians of: a plain Python
+Times, on one small run (ORL, 0.05 of the paper's channels, 5 epochs, CPU, one thread), the medians of: a plain Python
 process that trains, measures and writes the run directory; papermill on the training notebook in a process of its own,
-as the runner starts it; and a batch of one cell. Beyond plain Python, papermill also starts a kernel and draws the
-notebook's three pictures; the batch also starts its own process and hashes code and faces, once for all of its cells.
+as the runner starts it; and a batch of one run. Beyond plain Python, papermill also starts a kernel and draws the
+notebook's three pictures; the batch also starts its own process and hashes sources and faces, once for all of its runs.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import statistics
@@ -36,7 +35,7 @@ split = load_split(config)
 started = time.perf_counter()
 model, history = train(config, split.training)
 seconds = time.perf_counter() - started
-write_run(sys.argv[2], config, split, model, history, *measure(model, split), {"train_s": seconds})
+write_run(sys.argv[2], config, model, history, measure(model, split), {"train_s": seconds})
 """
 
 
@@ -53,28 +52,27 @@ def papermill(out: Path) -> float:
 
 
 def batch(out: Path) -> tuple[float, float]:
-    """Seconds of ``python -m ablations run`` on a suite of one cell: in all, and of the cell."""
-    settings = {**dataclasses.asdict(CONFIG), "seed": None}
-    base = {field: value for field, value in settings.items() if value is not None}
-    suite = {"title": "One cell", "about": "Its overhead", "base": base, "variants": {"full": {}}}
+    """Seconds of ``python -m ablations run`` on a suite of one run: in all, and of the run."""
+    base = {field: value for field, value in CONFIG.to_dict().items() if value is not None}
+    suite = {"title": "One run", "about": "Its overhead", "base": base, "variants": {"full": {}}}
     (out / "one.yaml").write_text(json.dumps(suite))
     command = [sys.executable, "-m", "ablations", "run", str(out / "one.yaml"), "--out", str(out / "runs")]
     whole = seconds(lambda: subprocess.run(command, check=True, stderr=subprocess.DEVNULL))
-    [cell] = (out / "runs" / "cells").glob("*/cell.json")
-    return whole, json.loads(cell.read_text())["seconds"]
+    [run] = (out / "runs" / "complete").glob("*/run.json")
+    return whole, json.loads(run.read_text())["seconds"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Seconds of papermill and runner per cell, over plain Python.")
+    parser = argparse.ArgumentParser(description="Seconds of papermill and runner per run, over plain Python.")
     parser.add_argument("--repeats", type=int, default=5)
-    times: dict[str, list[float]] = {"plain Python": [], "papermill": [], "cell in a batch": [], "batch of one": []}
+    times: dict[str, list[float]] = {"plain Python": [], "papermill": [], "run in a batch": [], "batch of one": []}
     for _ in range(parser.parse_args().repeats):
         with tempfile.TemporaryDirectory() as directory:
             out = Path(directory)
             times["plain Python"].append(plain(out))
             times["papermill"].append(papermill(out))
-            whole, cell = batch(out)
-            times["cell in a batch"].append(cell)
+            whole, run = batch(out)
+            times["run in a batch"].append(run)
             times["batch of one"].append(whole)
     reference = statistics.median(times["plain Python"])
     print(f"{'':16} {'median':>8} {'min':>8} {'max':>8} {'over plain':>11}")

@@ -11,15 +11,17 @@ import torch
 
 
 @dataclasses.dataclass(frozen=True)
-class Figure:
+class Measurement:
     """One line of the table.
 
-    Parameters:
-        name: what was measured.
-        unit: of all figures; "s" means less is better, everything else is a rate.
-        values: one for each repeat.
-        baseline: the ordinary way of doing the same, measured in the same repeats; and what that was.
-        limit: what the machine could do at most, in the unit; and what that was reckoned from.
+    Attributes:
+        name: What was measured.
+        unit: Of all its numbers; "s" means less is better, everything else is a rate.
+        values: One for each repeat.
+        baseline: The ordinary way of doing the same, measured in the same repeats.
+        baseline_is: What that was.
+        limit: What the machine could do at most, in the unit.
+        limit_is: What that was reckoned from.
     """
 
     name: str

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from ablations.suite import load_suite
 from dcbh_core.training import Training
 
-from .measuring import Figure, by_turns, rates
+from .measuring import Measurement, by_turns, rates
 from .training import synthetic_faces
 
 FACES, PEOPLE = 512, 118  # three quarters of LFW's 158 people with at least 10 photographs
 
 
-def figures(device: str, repeats: int) -> Iterator[Figure]:
+def measure(device: str, repeats: int) -> Iterator[Measurement]:
     suite = load_suite("peers_lfw").where({"bits": 48, "seed": 0})
     faces = synthetic_faces(FACES, PEOPLE)
     trainings = {}
@@ -24,4 +24,4 @@ def figures(device: str, repeats: int) -> Iterator[Figure]:
     for (variant, training), times in zip(trainings.items(), all_times, strict=True):
         network, beside = (sum(p.numel() for p in part.parameters()) for part in (training.model, training.objective))
         name = f"training, {variant}, width {training.config.width:g}, 48 bits, {training.config.dtype}: "
-        yield Figure(name + f"{network:,} parameters and {beside:,} of its loss", "images/s", rates(FACES, times))
+        yield Measurement(name + f"{network:,} parameters and {beside:,} of its loss", "images/s", rates(FACES, times))

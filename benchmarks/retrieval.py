@@ -10,14 +10,14 @@ from dcbh_core import evaluate, search
 from dcbh_core.figures import tsne
 from dcbh_core.hamming import pack
 
-from .measuring import Figure, by_turns, memory_bandwidth, rates, seconds
+from .measuring import Measurement, by_turns, memory_bandwidth, rates, seconds
 
 BITS, PEOPLE = 48, 530
 FEW = 20  # queries of the slow loop
 AT_ONCE, NEAREST = 100, 50
 
 
-def figures(device: str, repeats: int) -> Iterator[Figure]:
+def measure(device: str, repeats: int) -> Iterator[Measurement]:
     yield _evaluation(2650, 67177, device, repeats)  # FaceScrub's size
     yield _evaluation(1000, 1_000_000, device, repeats)
     bandwidth = memory_bandwidth()
@@ -27,7 +27,7 @@ def figures(device: str, repeats: int) -> Iterator[Figure]:
         yield _tsne(n, people)
 
 
-def _evaluation(queries: int, gallery: int, device: str, repeats: int) -> Figure:
+def _evaluation(queries: int, gallery: int, device: str, repeats: int) -> Measurement:
     asked, stored = random_codes(queries, 1), random_codes(gallery, 2)
     asked_labels, labels = np.arange(queries) % PEOPLE, np.arange(gallery) % PEOPLE
 
@@ -40,10 +40,10 @@ def _evaluation(queries: int, gallery: int, device: str, repeats: int) -> Figure
     times, slow = by_turns(repeats, lambda: evaluate(asked, asked_labels, stored, labels), sorted_rankings)
     slow = [value * queries / FEW for value in slow]
     how = f"a loop over sorted rankings, {FEW} queries scaled up"
-    return Figure(f"evaluation, {queries:,} queries in {gallery:,}, on {device}", "s", times, slow, how)
+    return Measurement(f"evaluation, {queries:,} queries in {gallery:,}, on {device}", "s", times, slow, how)
 
 
-def _search(gallery: int, bandwidth: float, repeats: int) -> Figure:
+def _search(gallery: int, bandwidth: float, repeats: int) -> Measurement:
     asked, stored = random_codes(AT_ONCE, 1), random_codes(gallery, 2)
     words, few = pack(stored)[0], pack(asked)[0][:5]
 
@@ -54,7 +54,7 @@ def _search(gallery: int, bandwidth: float, repeats: int) -> Figure:
             nearest[np.lexsort((nearest, distances[nearest]))]
 
     times, slow = by_turns(repeats, lambda: search(asked, stored, NEAREST), by_numpy)
-    return Figure(
+    return Measurement(
         f"search, {NEAREST} nearest of {gallery:,}, {AT_ONCE} queries at a time",
         "queries/s",
         rates(AT_ONCE, times),
@@ -65,13 +65,13 @@ def _search(gallery: int, bandwidth: float, repeats: int) -> Figure:
     )
 
 
-def _tsne(n: int, people: int) -> Figure:
+def _tsne(n: int, people: int) -> Measurement:
     rng = np.random.default_rng(0)
     own = random_codes(people, 1)[np.arange(n) % people]
     vectors = own ^ (rng.random((n, BITS)) < 0.1)
-    return Figure(f"t-SNE of {n:,} codes", "s", [seconds(lambda: tsne(vectors))])
+    return Measurement(f"t-SNE of {n:,} codes", "s", [seconds(lambda: tsne(vectors))])
 
 
 def random_codes(n: int, seed: int) -> np.ndarray:
-    """bool (n, BITS)"""
+    """Random codes, bool (n, BITS)."""
     return np.frombuffer(np.random.default_rng(seed).bytes(n * BITS), np.uint8).reshape(n, BITS) < 128

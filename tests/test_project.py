@@ -15,7 +15,7 @@ from ablations.records import recorded
 from ablations.report import markdown, side_by_side, summary, table
 from ablations.suite import load_suite
 from benchmarks.__main__ import HEADER, line
-from benchmarks.measuring import Figure
+from benchmarks.measuring import Measurement
 from dcbh_core import Config, model, train
 from dcbh_core.config import CHOICES
 from tests.core_size import lines_of_code
@@ -114,11 +114,11 @@ def test_the_page_of_results_shows_how_far_each_peer_is_from_dcbh_soft(name):
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks/results").glob("*.json")), ids=lambda p: p.stem)
 def test_the_readme_shows_the_recorded_benchmark(path):
     derived = ("ratio", "share")
-    figures = [
-        Figure(**{name: value for name, value in found.items() if name not in derived})
-        for found in json.loads(path.read_text())["figures"]
+    measurements = [
+        Measurement(**{name: value for name, value in found.items() if name not in derived})
+        for found in json.loads(path.read_text())["measurements"]
     ]
-    assert "\n".join([HEADER, *map(line, figures)]) in (ROOT / "README.md").read_text("utf-8")
+    assert "\n".join([HEADER, *map(line, measurements)]) in (ROOT / "README.md").read_text("utf-8")
 
 
 def test_the_readmes_own_head_trains(tiny, monkeypatch):
