@@ -33,7 +33,7 @@ from dcbh_core.rehearsal import rehearse
 
 from .attempt import NOTEBOOK, Outcome, Task, attempts
 from .identity import Identity, changed_sources, complete_runs, identify, parse_run, read_run
-from .suite import Run, Suite
+from .suite import Run, Suite, located
 from .workers import Resolve, Workers, cluster_workers, local_workers, work_directory
 
 POLL_SECONDS = 1.0  # between looks at workers that come and go, and at runs that another runner holds
@@ -67,8 +67,9 @@ def plan(suite: Suite, out: Path, only: Sequence[str] = (), resolve: Resolve = C
     """
     chosen = suite.select(only or suite.variants)
     runs = [run for run in suite.runs() if run.variant in chosen]
-    for config in {_without_effect_on_methods(run.config): run.config for run in runs}.values():
-        rehearse(config)
+    for run in {_of_methods(run.config): run for run in runs}.values():
+        with located(f"suite {suite.name!r}, {run.label}"):
+            rehearse(run.config)
     identities = identify((run.config for run in runs), resolve)
     others = {(found["identity"]["settings"], found["identity"]["faces"]): found for found in complete_runs(out)[::-1]}
     planned = []
@@ -80,7 +81,7 @@ def plan(suite: Suite, out: Path, only: Sequence[str] = (), resolve: Resolve = C
     return planned
 
 
-def _without_effect_on_methods(config: Config) -> Config:
+def _of_methods(config: Config) -> Config:
     """The config with what a rehearsal takes no notice of taken away, so that each method is rehearsed once."""
     return dataclasses.replace(config, seed=0, learning_rate=None, weight_decay=None, epochs=None, split_seed=None)
 

@@ -112,7 +112,7 @@ class Suite:
     directory: Path = SUITES.parent / "results"
 
     def __post_init__(self) -> None:
-        with _where(f"suite {self.name!r}"):
+        with located(f"suite {self.name!r}"):
             known = self.known_names()
             _mapping("base", self.base, known)
             for grid in self.grids:
@@ -139,16 +139,16 @@ class Suite:
         """The number of runs."""
         return len(self.variants) * len(self.points())
 
-    def known_names(self) -> list[str]:
-        """All config fields, the constants of the suite's own objectives included.
+    def known_names(self, settings: Mapping[str, Any] | None = None) -> list[str]:
+        """All config fields, with the constants of the objectives that the suite, or ``settings``, name.
 
         Raises:
-            ValueError: An objective of one's own cannot be loaded.
+            ValueError: There is no such objective, or one of one's own cannot be loaded.
         """
-        places = [self.base, *self.variants.values()]
-        named = [place["objective"] for place in places if isinstance(place, dict) and "objective" in place]
-        named += [value for grid in self.grids for value in grid.get("objective", []) if isinstance(grid, dict)]
-        return known_names(*(find_objective(name) for name in named if isinstance(name, str)))
+        places = [self.base, *self.variants.values(), *self.grids, settings]
+        named = [place.get("objective") for place in places if isinstance(place, Mapping)]
+        names = [name for value in named for name in (value if isinstance(value, list) else [value])]
+        return known_names(*(find_objective(name) for name in names if isinstance(name, str)))
 
     def field(self, variant: str, name: str) -> Any:
         """The value of a config field that a variant asks for, None where neither it nor the base does."""
@@ -180,7 +180,7 @@ class Suite:
         for point in self.points():
             configs = {}
             for variant, overrides in self.variants.items():
-                with _where(f"suite {self.name!r}, {variant} {point_text(point)}".strip()):
+                with located(f"suite {self.name!r}, {variant} {point_text(point)}".strip()):
                     configs[variant] = Config.from_dict({**self.base, **overrides, **point})
             reference = configs[self.reference].resolved()
             for variant, config in configs.items():
@@ -208,14 +208,16 @@ class Suite:
 
     def with_settings(self, settings: Mapping[str, Any]) -> Suite:
         """This suite with fields set anew: a list becomes the axis of its field in every grid, a single value the only
-        one on the field's axis or, where the field has none, a field of the base.
+        one on the field's axis or, where the field has none, a field of the base. What the trials of its tuning share
+        is set as well.
 
         Raises:
             ValueError: An unknown field, or one that a variant sets itself.
         """
-        base, grids = dict(self.base), [dict(grid) for grid in self.grids]
+        base, grids, known = dict(self.base), [dict(grid) for grid in self.grids], self.known_names(settings)
         for field, value in settings.items():
-            self._require_field(field)
+            if field not in known:
+                raise unknown_name("config field", field, known)
             for variant, overrides in self.variants.items():
                 if field in overrides:
                     raise ValueError(f"{field} cannot be set: it is what variant {variant!r} is about")
@@ -224,7 +226,11 @@ class Suite:
                 grids = [{**grid, field: value if isinstance(value, list) else [value]} for grid in grids]
             else:
                 base[field] = value
-        return dataclasses.replace(self, base=base, grids=grids)
+        tuning = self.tuning
+        if tuning is not None:
+            shared = {field: settings.get(field, value) for field, value in tuning.at.items()}
+            tuning = dataclasses.replace(tuning, at=shared)
+        return dataclasses.replace(self, base=base, grids=grids, tuning=tuning)
 
     def where(self, wanted: Mapping[str, Any]) -> Suite:
         """This suite with those of its planned points alone at which each field has one of the values wanted.
@@ -263,10 +269,6 @@ class Suite:
             chosen.update(matches)
         return [variant for variant in self.variants if variant in chosen]
 
-    def _require_field(self, field: str) -> None:
-        if field not in self.known_names():
-            raise unknown_name("config field", field, self.known_names())
-
 
 def suite_names() -> list[str]:
     """The suites that come with the kit."""
@@ -281,7 +283,7 @@ def load_suite(name_or_path: str) -> Suite:
         FileNotFoundError: There is no such file.
     """
     path = _suite_path(name_or_path, Path())
-    with _where(f"suite {path.stem!r}"):
+    with located(f"suite {path.stem!r}"):
         content = _content(path, ())
         for key in ("title", "about"):
             if not isinstance(content.get(key), str):
@@ -339,10 +341,13 @@ def _content(path: Path, inner: tuple[Path, ...]) -> dict[str, Any]:
     if "extends" in content:
         if not isinstance(content["extends"], str):
             raise ValueError(f"extends must name a suite, not {content['extends']!r}")
-        parent = _content(_suite_path(content["extends"], path.parent), (*inner, path.resolve()))
+        with located(f"extends {content['extends']}"):
+            parent = _content(_suite_path(content["extends"], path.parent), (*inner, path.resolve()))
     merged = dict(parent.get("variants") or {})
     dropped = content.get("drop") or []
     for name in dropped if isinstance(dropped, list) else [dropped]:
+        if not isinstance(name, str):
+            raise ValueError(f"drop must name variants, not {dropped!r}")
         if name not in merged:
             raise unknown_name("variant to drop", name, merged)
         del merged[name]
@@ -408,13 +413,13 @@ def _mapping(what: str, value: Any, known: list[str] | None = None) -> dict[str,
         if not isinstance(key, str):
             raise ValueError(f"{what}: name {key!r} must be a text; put it in quotes")
         if known is not None and key not in known:
-            with _where(what):
+            with located(what):
                 raise unknown_name("key" if what in ("the file", "tuning") else "config field", key, known)
     return value
 
 
 @contextlib.contextmanager
-def _where(place: str) -> Iterator[None]:
+def located(place: str) -> Iterator[None]:
     """Prefixes the message of a ValueError with where it arose."""
     try:
         yield

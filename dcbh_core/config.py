@@ -153,7 +153,10 @@ class Config:
         self._require("bits", self.bits >= 1, "at least 1")
         if self.block_size is not None:
             self.head_class.check(self.block_size)
-        self.objective_class.check(dict(self.constants))
+        constants = {**self.objective_class.constants, **dict(self.constants)}
+        self.objective_class.check(constants)
+        if not any(constants.get(f"{term}_weight", 1) for term in self.objective_class.terms):
+            raise ValueError(f"every term of objective {self.objective!r} has weight 0, so there is nothing to train")
         self._require("new_people", 0 <= self.new_people < 1, "a fraction from 0 up to, but not including, 1")
         self._require("width", 0 < self.width <= 8, "above 0 and at most 8")
         self._require("learning_rate", self.learning_rate is None or self.learning_rate > 0, "above 0")

@@ -12,7 +12,16 @@ import numpy as np
 
 
 def read_ddh_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The pair in one file: images (n, 3072) of the type and scale that they are stored in, and labels (n,) int64."""
+    """The pair in one file: images (n, 3072) of the type and scale that they are stored in, and labels (n,) int64.
+
+    Raises:
+        ValueError: The file holds something else, is damaged, or asks for something that is no array of numbers; the
+            sentence names the file.
+        OSError: There is no such file.
+
+    Source: Lin, Li and Tang, Discriminative Deep Hashing for Scalable Face Image Retrieval (DDH), IJCAI 2017, whose
+    authors publish such files.
+    """
     if not path.stat().st_size:
         raise ValueError(f"{path} is empty")
     try:
@@ -40,7 +49,7 @@ class _NotAdmitted(ValueError):
 
 
 class _Noted:
-    """Stands for each thing that a pickle may name: notes what it is called with and its state, and does nothing."""
+    """Whatever a pickle may name: it notes what it is called with and its state, and does nothing."""
 
     def __init__(self, name: str, args: tuple[Any, ...] = ()):
         self.name, self.args = name, args
@@ -68,7 +77,7 @@ def _refuse(_: object) -> None:
 # pickle's machine as written in Python, because its instructions can be replaced: dictionaries and sets hash what they
 # hold, which a tuple of tuples can drag out for years, and the one in C reserves memory for any number in the file.
 class _ArrayUnpickler(pickle._Unpickler):
-    """Reads lists, tuples, texts, numbers and, as ``_Noted``, what makes a NumPy array; imports and calls nothing."""
+    """A reader of lists, tuples, texts, numbers and, as ``_Noted``, arrays of NumPy; it imports and calls nothing."""
 
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
         **pickle._Unpickler.dispatch,
@@ -85,7 +94,12 @@ class _ArrayUnpickler(pickle._Unpickler):
 
 
 def _array(noted: Any) -> np.ndarray:
-    """The array, or the scalar as an array of shape (), that a pickle describes."""
+    """The array, or the scalar as an array of shape (), that a pickle describes.
+
+    Raises:
+        _NotAdmitted: It does not hold numbers.
+        Exception: It describes no array, or a damaged one.
+    """
     if not isinstance(noted, _Noted):
         raise TypeError(f"{type(noted).__name__} in the place of an array")
     fortran: Any = False
@@ -108,6 +122,7 @@ def _array(noted: Any) -> np.ndarray:
 
 
 def _number(label: Any) -> int | float:
+    """A label as a number, be it one of Python's or a scalar of NumPy's."""
     if type(label) in (int, float):
         return label
     return _array(label).item()

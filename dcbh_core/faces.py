@@ -21,12 +21,12 @@ class Faces:
     """Photographs of faces and who is on them.
 
     Attributes:
-        images: (n, 3, 32, 32) uint8, red, green and blue from 0 to 255.
-        labels: (n,) int64, the person on each, from 0.
-        names: the name of person ``label`` is ``names[label]``. A person may have no photograph in this set.
+        images: Uint8 (n, 3, 32, 32), red, green and blue from 0 to 255.
+        labels: Int64 (n,), the person on each, from 0.
+        names: The name of person ``label`` is ``names[label]``. A person may have no photograph in this set.
 
     Raises:
-        ValueError: a shape or a type is another, or a label has no name.
+        ValueError: A shape or a type is another, or a label has no name.
     """
 
     images: np.ndarray
@@ -48,6 +48,7 @@ class Faces:
 
     @property
     def num_identities(self) -> int:
+        """The number of people, C."""
         return len(self.names)
 
     def select(self, indices: np.ndarray) -> Faces:
@@ -66,9 +67,13 @@ class Faces:
 class Split:
     """A data set in the roles that retrieval gives it.
 
-    ``training`` is the gallery of the known people; ``gallery`` and ``queries`` are of the known people too and share
-    its labels. ``new_gallery`` and ``new_queries`` are of people kept out of training, with labels of their own from 0;
-    they are None when ``Config.new_people`` is 0.
+    Attributes:
+        training: What training sees: the gallery of the known people.
+        gallery: Photographs of the known people, among which they are sought.
+        queries: Further photographs of the known people, with the labels of the gallery.
+        new_gallery: The gallery of the unseen identities, people kept out of training, with labels of their own from 0;
+            None where ``Config.new_people`` is 0.
+        new_queries: Further photographs of them, with the labels of ``new_gallery``; None where that is.
     """
 
     training: Faces

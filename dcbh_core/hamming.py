@@ -14,7 +14,11 @@ QUERIES_PER_PRODUCT = 2**6  # their distances to a block take 32 MiB
 
 
 def pack(codes: np.ndarray) -> np.ndarray:
-    """Codes bool (n, bits) as uint64 words (ceil(bits / 64), n); bits beyond the last are 0 in every code."""
+    """Codes bool (n, bits) as uint64 words (ceil(bits / 64), n); bits beyond the last are 0 in every code.
+
+    Raises:
+        ValueError: The codes have another shape or type.
+    """
     return np.ascontiguousarray(_packed_rows(codes).view(np.uint64).T)
 
 
@@ -27,16 +31,22 @@ def distance_histograms(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Count the gallery by Hamming distance, for each query.
 
-    Parameters:
-        query_codes, gallery_codes: bool (queries, bits) and (gallery, bits).
-        query_labels, gallery_labels: (queries,) and (gallery,).
-        device: "cpu" (on as many threads as torch has), "cuda", or "auto": CUDA where it is.
-
-    Returns: ``retrieved`` and ``relevant``, int64 (queries, bits + 1): how many gallery codes, and how many of the
-    query's own person, lie at each distance 0..bits. Every retrieval figure follows from these two (see ``metrics``).
-
     The gallery is taken in blocks that stay in the processor's cache, so beside the result it takes little memory,
     whatever the sizes.
+
+    Args:
+        query_codes: Bool (queries, bits).
+        query_labels: The person on each query, (queries,).
+        gallery_codes: Bool (gallery, bits).
+        gallery_labels: The person on each gallery image, (gallery,).
+        device: ``cpu`` (on as many threads as torch has), ``cuda``, or ``auto``: CUDA where there is one.
+
+    Returns:
+        ``retrieved`` and ``relevant``, int64 (queries, bits + 1): how many gallery codes, and how many of the query's
+        own person, lie at each distance 0..bits. Every metric of retrieval follows from these two (see ``metrics``).
+
+    Raises:
+        ValueError: Codes and labels do not fit each other, or are none.
     """
     bits = _same_bits(query_codes, gallery_codes)
     for what, codes, labels in (("query", query_codes, query_labels), ("gallery", gallery_codes, gallery_labels)):
@@ -109,12 +119,19 @@ def _signs(codes: np.ndarray, device: str) -> torch.Tensor:
 def search(query_codes: np.ndarray, gallery_codes: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest gallery codes of each query, exactly, by FAISS (``IndexBinaryFlat``).
 
-    Parameters: codes bool (queries, bits) and (gallery, bits); k from 1 to the size of the gallery.
+    Args:
+        query_codes: Bool (queries, bits).
+        gallery_codes: Bool (gallery, bits).
+        k: From 1 to the size of the gallery.
 
-    Returns: distances int32 and gallery indices int64, both (queries, k), each row ordered by distance and then by
-    gallery index. Where more codes tie at the k-th distance than fit, which of them are returned is FAISS's choice.
+    Returns:
+        Distances int32 and gallery indices int64, both (queries, k), each row ordered by distance and then by gallery
+        index. Where more codes tie at the k-th distance than fit, which of them are returned is FAISS's choice.
 
-    Raises: ValueError for k out of range, or codes that do not fit each other.
+    Raises:
+        ValueError: ``k`` is out of range, or the codes do not fit each other.
+
+    Source: Douze et al., The Faiss library, 2024.
     """
     import faiss
 

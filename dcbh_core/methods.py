@@ -54,10 +54,9 @@ def find(kind: str, name: str, base: type[M]) -> type[M]:
         found: object = known[name]
     else:
         path, wanted = file
-        try:
-            source = path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"{kind} {name!r}: the file {path} cannot be read ({error})") from None
+        if not path.is_file():
+            raise ValueError(f"{kind} {name!r}: there is no file {path}")
+        source = path.read_text("utf-8", errors="replace")
         module = _executed(path.absolute(), source)
         classes = [key for key, value in vars(module).items() if isinstance(value, type) and issubclass(value, base)]
         if wanted not in vars(module):
@@ -65,8 +64,10 @@ def find(kind: str, name: str, base: type[M]) -> type[M]:
         found = vars(module)[wanted]
     if not (isinstance(found, type) and issubclass(found, base)):
         raise ValueError(f"{kind} {name!r} must be a subclass of dcbh_core.{base.__name__}")
-    if issubclass(found, Objective) and not isinstance(getattr(found, "terms", None), tuple):
-        raise ValueError(f'objective {name!r} must name its terms: a class attribute, terms = ("...",)')
+    if issubclass(found, Objective):
+        terms = getattr(found, "terms", None)
+        if not isinstance(terms, tuple) or not terms or "total" in terms:
+            raise ValueError(f"objective {name!r} must name its terms, none of them total: terms = (\"name\", ...)")
     return found
 
 

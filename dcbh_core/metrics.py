@@ -1,7 +1,7 @@
-"""Distance histograms to retrieval figures, in closed form: no sorting, and no hidden order among equal distances.
+"""From distance histograms to metrics of retrieval, in closed form: no sorting, and no hidden order among ties.
 
 Codes are short, so many gallery items tie with each other, and a sort breaks ties by whatever order the gallery has.
-Here every figure is the expectation over all orders of tied items.
+Here every metric is the expectation over all orders of tied items.
 
 Source: McSherry and Najork, Computing Information Retrieval Performance Measures Efficiently in the Presence of Tied
 Scores, ECIR 2008.
@@ -28,31 +28,36 @@ class Curve(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """Retrieval figures of a set of queries. ``retrieved`` and ``relevant``: int64 (queries, bits + 1), see
-    ``hamming.distance_histograms``."""
+    """How well a set of queries finds its people: what ``evaluate`` returns.
+
+    Attributes:
+        retrieved: Int64 (queries, bits + 1): how many gallery codes lie at each distance 0..bits from a query.
+        relevant: Int64 (queries, bits + 1): how many of these are of the query's own person.
+    """
 
     retrieved: np.ndarray
     relevant: np.ndarray
 
     @property
     def bits(self) -> int:
+        """Length of the codes."""
         return self.retrieved.shape[1] - 1
 
     @cached_property
     def ap(self) -> np.ndarray:
-        """Average precision of each query (queries,), expected over all orders of tied gallery items."""
+        """Average precision of each query, float64 (queries,), expected over all orders of tied gallery items."""
         return average_precision(self.retrieved, self.relevant)
 
     @cached_property
     def ap_best(self) -> np.ndarray:
-        """Average precision (queries,) if relevant items came first within each distance."""
+        """Average precision, float64 (queries,), if relevant items came first within each distance."""
         _, r, before_n, before_r = _groups(self.retrieved, self.relevant)
         # sum over i = 1..r of (before_r + i) / (before_n + i)
         return (r - (before_n - before_r) * _harmonic(before_n, r)).sum(1) / self.relevant.sum(1)
 
     @cached_property
     def ap_worst(self) -> np.ndarray:
-        """Average precision (queries,) if relevant items came last within each distance."""
+        """Average precision, float64 (queries,), if relevant items came last within each distance."""
         n, r, before_n, before_r = _groups(self.retrieved, self.relevant)
         before_n = before_n + n - r
         return (r - (before_n - before_r) * _harmonic(before_n, r)).sum(1) / self.relevant.sum(1)
@@ -75,7 +80,8 @@ class Evaluation:
     def precision_at(self, k: int) -> float:
         """Expected share of relevant items among the k nearest, mean over queries.
 
-        Raises: ValueError if k is not from 1 to the size of the gallery.
+        Raises:
+            ValueError: ``k`` is not from 1 to the size of the gallery.
         """
         size = int(self.retrieved[0].sum())
         if not 1 <= k <= size:
@@ -85,11 +91,19 @@ class Evaluation:
         return float((taken * r / np.maximum(n, 1)).sum(1).mean() / k)
 
     def precision_radius(self, radius: int) -> float:
-        """Share of relevant items within a Hamming radius, mean over queries; 0 for a query that finds nothing."""
+        """Share of relevant items within a Hamming radius, mean over queries; 0 for a query that finds nothing.
+
+        Raises:
+            ValueError: ``radius`` is not from 0 to the number of bits.
+        """
         return float(self.pr_curve().precision[self._checked_radius(radius)])
 
     def recall_radius(self, radius: int) -> float:
-        """Share of the relevant items that lie within a Hamming radius, mean over queries."""
+        """Share of the relevant items that lie within a Hamming radius, mean over queries.
+
+        Raises:
+            ValueError: ``radius`` is not from 0 to the number of bits.
+        """
         return float(self.pr_curve().recall[self._checked_radius(radius)])
 
     def pr_curve(self) -> Curve:
@@ -106,12 +120,17 @@ class Evaluation:
 def evaluate(
     query_codes: np.ndarray, query_labels: np.ndarray, gallery_codes: np.ndarray, gallery_labels: np.ndarray
 ) -> Evaluation:
-    """Rank the gallery by Hamming distance to each query and report how well that works.
+    """Rank the gallery by Hamming distance to each query, and measure how well that finds the queries' people.
 
-    Parameters: codes bool (queries, bits) and (gallery, bits), labels (queries,) and (gallery,).
+    Args:
+        query_codes: Bool (queries, bits).
+        query_labels: The person on each query, (queries,).
+        gallery_codes: Bool (gallery, bits).
+        gallery_labels: The person on each gallery image, (gallery,).
 
-    Raises: ValueError if there are no queries, if codes and labels do not fit, or if a query has no relevant item in
-    the gallery (it is named).
+    Raises:
+        ValueError: There are no queries, codes and labels do not fit, or a query, which is named, has no relevant item
+            in the gallery.
     """
     if len(query_codes) == 0:
         raise ValueError("there are no queries to evaluate")
@@ -122,9 +141,16 @@ def evaluate(
 def evaluate_vectors(
     queries: np.ndarray, query_labels: np.ndarray, gallery: np.ndarray, gallery_labels: np.ndarray
 ) -> float:
-    """MAP of ranking the gallery by Euclidean distance, exact ties as above.
+    """MAP of ranking the gallery by Euclidean distance, expected over all orders of tied items.
 
-    Parameters: vectors (queries, ...) and (gallery, ...), flattened per item; labels (queries,) and (gallery,).
+    Args:
+        queries: Vectors (queries, ...), flattened per item.
+        query_labels: The person on each query, (queries,).
+        gallery: Vectors (gallery, ...), flattened per item.
+        gallery_labels: The person on each gallery image, (gallery,).
+
+    Raises:
+        ValueError: A query, which is named, has no relevant item in the gallery.
     """
     from sklearn.metrics import pairwise_distances
 
@@ -143,19 +169,34 @@ def evaluate_vectors(
 
 
 def evaluate_chance(query_labels: np.ndarray, gallery_labels: np.ndarray) -> float:
-    """MAP of a random ranking: all of the gallery is one tie."""
+    """MAP of a random ranking, in which all of the gallery is one tie; labels (queries,) and (gallery,).
+
+    Raises:
+        ValueError: A query, which is named, has no relevant item in the gallery.
+    """
     _require_relevant(query_labels, gallery_labels)
     relevant = (np.asarray(query_labels)[:, None] == np.asarray(gallery_labels)).sum(1, keepdims=True)
     return float(average_precision(np.full_like(relevant, len(gallery_labels)), relevant).mean())
 
 
 def average_precision(retrieved: np.ndarray, relevant: np.ndarray) -> np.ndarray:
-    """Expected average precision (queries,) from counts per tie group (queries, groups), nearest group first.
+    """Average precision of each query, expected over all orders within each group of tied items.
 
     A group of n items, r of them relevant, behind N items with R relevant ones, is expected to add
-    (r / n) * sum_{j=1..n} (R + 1 + (j - 1) (r - 1) / (n - 1)) / (N + j), to be divided by the number of all relevant
-    items (McSherry and Najork, ECIR 2008). With H the harmonic numbers and s = (r - 1) / (n - 1), that sum is
-    (R + 1 - s - s N) (H(N + n) - H(N)) + s n.
+
+        (r / n) * sum_{j=1..n} (R + 1 + (j - 1) (r - 1) / (n - 1)) / (N + j),
+
+    to be divided by the number of all relevant items. With H the harmonic numbers and s = (r - 1) / (n - 1), that sum
+    is (R + 1 - s - s N) (H(N + n) - H(N)) + s n.
+
+    Args:
+        retrieved: Items in each group of ties, the nearest group first, (queries, groups).
+        relevant: How many of these are relevant, (queries, groups).
+
+    Returns:
+        Float64 (queries,).
+
+    Source: McSherry and Najork, ECIR 2008.
     """
     n, r, before_n, before_r = _groups(retrieved, relevant)
     slope = (r - 1) / np.maximum(n - 1, 1)
@@ -165,7 +206,7 @@ def average_precision(retrieved: np.ndarray, relevant: np.ndarray) -> np.ndarray
 
 
 def _groups(retrieved: np.ndarray, relevant: np.ndarray) -> tuple[np.ndarray, ...]:
-    """n, r, N, R of each tie group, in float64."""
+    """The n, r, N and R of each group of ties, float64 (queries, groups)."""
     n, r = retrieved.astype(np.float64), relevant.astype(np.float64)
     return n, r, n.cumsum(1) - n, r.cumsum(1) - r
 

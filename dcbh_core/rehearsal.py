@@ -55,7 +55,10 @@ def rehearse(config: Config) -> None:
                     raise Unusable(f"the term {name!r} must be a tensor of one number, not of {found}")
                 if not term.isfinite():
                     raise Unusable(f"the term {name!r} is {term.item()}")
-            objective(outputs, labels)[0].backward()
+            total, _ = objective(outputs, labels)
+            if not total.requires_grad:
+                raise Unusable("its terms depend on nothing that can be trained")
+            total.backward()
             objective.after_backward(outputs, labels)
 
 
