@@ -94,13 +94,23 @@ def common_sources() -> dict[str, str]:
 
 
 def method_sources(config: Config) -> dict[str, str]:
-    """The sources of the config's head and objective, where they are not among the common ones."""
-    files = {f"own/{name}": path for name, path in config.own_files().items()}
-    for method in (config.head_class, config.objective_class):
-        package, _, module = method.__module__.rpartition(".")
-        if package == dcbh_core.__name__ and f"{module}.py" in NOT_IN_ALL:
-            files[f"{module}.py"] = CORE / f"{module}.py"
-    return {name: source_hash(path.read_text("utf-8")) for name, path in files.items()}
+    """The sources of the config's head and objective, and of what they import, that are not among the common ones."""
+    own = {f"own/{name}": path.read_text("utf-8") for name, path in config.own_files().items()}
+    modules = {config.head_class.__module__, config.objective_class.__module__}.union(*map(imported, own.values()))
+    names = [name for name in NOT_IN_ALL if f"{dcbh_core.__name__}.{Path(name).stem}" in modules]
+    sources = own | {name: (CORE / name).read_text("utf-8") for name in names}
+    return {name: source_hash(source) for name, source in sources.items()}
+
+
+def imported(source: str) -> set[str]:
+    """The modules that Python source imports, or imports something from, by their full names."""
+    modules: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            modules.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules.update([node.module, *(f"{node.module}.{alias.name}" for alias in node.names)])
+    return modules
 
 
 def source_hash(source: str) -> str:

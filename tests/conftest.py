@@ -9,7 +9,7 @@ import torch
 from ablations import attempt, identity
 from ablations.execution import NotebookError
 from dcbh_core import Faces
-from tests.stub_suite import FIELDS, STUB, write_notebook, write_suite
+from tests.stub_suite import NAMES, REPORT_STUB, STUB, write_notebook, write_suite
 
 torch.set_num_threads(1)
 
@@ -29,17 +29,32 @@ def tiny() -> Faces:
 
 
 @pytest.fixture
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The path of the small suite, with stub notebooks, made-up faces, and a core that nobody edits meanwhile."""
-    (tmp_path / "notebooks").mkdir()
-    (tmp_path / "core").mkdir()
-    (tmp_path / "core" / "losses.py").write_text("a = 1")
-    (tmp_path / "core" / "figures.py").write_text("a = 1")
-    monkeypatch.setattr(identity, "CORE", tmp_path / "core")
-    defaults = "\n".join(f"{name} = None" for name in [*FIELDS, "run_dir"])
-    write_notebook(tmp_path / "notebooks" / identity.TRAINING_NOTEBOOK, defaults, STUB)
-    monkeypatch.setattr(identity, "NOTEBOOKS", tmp_path / "notebooks")
-    monkeypatch.setattr(identity, "faces_hash", lambda config: f"faces of {config.dataset}, split {config.split_seed}")
+def still_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What stands for the sources of the core, so that nobody edits them meanwhile."""
+    core = tmp_path / "core"
+    core.mkdir()
+    for name in ("losses.py", "figures.py", "peers.py"):
+        (core / name).write_text("a = 1")
+    (tmp_path / "run_directory.py").write_text("a = 1")
+    monkeypatch.setattr(identity, "CORE", core)
+    monkeypatch.setattr(identity, "RUN_DIRECTORY", tmp_path / "run_directory.py")
+    return core
+
+
+@pytest.fixture
+def small(still_core: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The path of the small suite, with stub notebooks and made-up faces."""
+    notebooks = tmp_path / "notebooks"
+    notebooks.mkdir()
+    defaults = "\n".join(f"{name} = None" for name in ("run_dir", *NAMES))
+    write_notebook(notebooks / identity.TRAINING_NOTEBOOK, defaults, STUB)
+    write_notebook(
+        notebooks / identity.REPORT_NOTEBOOK, "suite = out = settings = where = metric = tables = 0", REPORT_STUB
+    )
+    monkeypatch.setattr(identity, "NOTEBOOKS", notebooks)
+    monkeypatch.setattr(
+        identity, "faces_hash", lambda config: f"faces of {config.dataset}, {config.split_seed}, {config.scored_on}"
+    )
     return write_suite(tmp_path / "small.yaml")
 
 

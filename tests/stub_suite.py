@@ -1,6 +1,5 @@
-"""A stub stands in place of this small suite's training notebook: its MAP is made up from bits and seed."""
+"""Stubs stand in place of this small suite's notebooks: its MAP is made up from bits, seed and centre weight."""
 
-import dataclasses
 import hashlib
 import json
 import math
@@ -11,12 +10,11 @@ import nbformat
 import pandas as pd
 import yaml
 
-from ablations import suite as suites
-from ablations.runner import run
-from ablations.suite import load_suite
-from dcbh_core import Config
+from ablations.runner import run_suite
+from ablations.suite import Suite, load_suite
+from dcbh_core.config import known_names
 
-FIELDS = [field.name for field in dataclasses.fields(Config)]
+NAMES = [*known_names(), "tau"]  # of everything that a config may hold, the constant of OWN included
 STUB = f"""
 import json, os, pathlib, time
 out = pathlib.Path(run_dir)
@@ -27,13 +25,25 @@ if seed == 8:
     time.sleep(60)
 if seed == 9:
     os._exit(1)
-config = {{name: globals()[name] for name in {FIELDS}}}
-score = 0.4 + bits / 100 - 0.1 * (center_weight == 0) + (seed * 37 + bits) % 11 / 100
-metrics = {{"map": score, "precision_at_50": score / 2, "chance": 0.05, "pixels": 0.3, "descriptor": score + 0.01}}
+config = {{name: globals()[name] for name in {NAMES} if name in globals()}}
+config |= {{name: os.path.basename(config[name]) for name in ("head", "objective")}}  # FILE.py:NAME, wherever it lies
+score = 0.4 + bits / 100 - 0.1 * (config.get("center_weight") == 0) + (seed * 37 + bits) % 11 / 100
+metrics = {{"map": score, "map_worst": score - 0.01, "map_best": score + 0.02, "precision_at_50": score / 2}}
+metrics |= {{"chance": 0.05, "pixels": 0.3, "descriptor": score + 0.01}}
+if new_people or scored_on == "validation":
+    metrics |= {{f"unseen_{{name}}": value / 2 for name, value in metrics.items()}}
 environment = {{"device": device, "dtype": dtype, "machine": "a CPU", "torch": "2.13"}}
 environment["threads"] = os.environ.get("OMP_NUM_THREADS")
 result = {{"config": config, "metrics": metrics, "environment": environment, "timings": {{"train_s": 1.5}}}}
 (out / "result.json").write_text(json.dumps(result))
+"""
+REPORT_STUB = """
+from IPython.display import HTML, Image, display
+from ablations.report import read_runs, write_tables
+from ablations.suite import load_suite
+display(Image(b"a picture", format="png"))
+write_tables(report_dir, read_runs(report_dir), load_suite(suite).with_settings(settings).where(where), metric)
+HTML(f"<b>{suite[-10:]} {settings} {where} {metric}</b>")
 """
 SMALL = """
 title: A small suite
@@ -47,6 +57,21 @@ grid:
   seed: [0, 1, 2]
 """
 GRIDS = [{"bits": [12], "seed": [0, 1, 2]}, {"bits": [24, 48], "seed": [0, 1]}]
+OWN = '''
+"""A loss of one's own."""
+from dcbh_core import Objective
+
+
+class Pull(Objective):
+    """The mean distance of |q| from tau."""
+
+    head = "direct"
+    terms = ("pull",)
+    constants = {"tau": 0.5}
+
+    def compute(self, outputs, labels):
+        return {"pull": (self.tau - outputs.relaxed.abs()).abs().mean()}  # towards tau
+'''
 
 
 def write_notebook(path: Path, *sources: str) -> None:
@@ -61,8 +86,17 @@ def write_suite(path: Path, text: str = SMALL, **changes: object) -> str:
     return str(path)
 
 
+def write_own(path: Path) -> str:
+    """The small suite in the file ``path``, with one more variant, ``own``, of the loss in ``pull.py`` beside it."""
+    path.with_name("pull.py").write_text(OWN)
+    return write_suite(path, variants={"full": {}, "no_center": {"center_weight": 0}, "own": {"objective": OWN_NAME}})
+
+
+OWN_NAME = "pull.py:Pull"
+
+
 def run_small(path: str, out: Path, **settings: object) -> int:
-    return run(load_suite(path).with_settings(settings), out, jobs=2)
+    return run_suite(load_suite(path).with_settings(settings), out, jobs=2)
 
 
 def wait_for(condition, seconds: float = 60):
@@ -73,20 +107,20 @@ def wait_for(condition, seconds: float = 60):
     return value
 
 
-def made_up(suite: suites.Suite, seeds: list[int]) -> pd.DataFrame:
-    """A frame with figures that differ by variant, bits and seed in no simple way."""
+def made_up(suite: Suite, seeds: list[int]) -> pd.DataFrame:
+    """A frame with metrics that differ by variant, bits and seed in no simple way."""
     rows = []
-    for number, cell in enumerate(suite.with_settings({"seed": seeds}).cells()):
+    for number, run in enumerate(suite.with_settings({"seed": seeds}).runs()):
         score = 0.5 + 0.3 * math.sin(number * number)
-        floors = {"chance": 0.05, "pixels": 0.31, "descriptor": score + 0.01 * math.cos(number)}
+        baselines = {"chance": 0.05, "pixels": 0.31, "descriptor": score + 0.01 * math.cos(number)}
         machine = {"machine": "2-core x86-64 CPU", "dtype": "float32", "torch": "2.13"}
-        rows.append({"variant": cell.variant, **cell.point, "map": score, **floors, "seconds": 1.23456789, **machine})
+        rows.append({"variant": run.variant, **run.point, "map": score, **baselines, "seconds": 1.23456789, **machine})
     return pd.DataFrame(rows)
 
 
 def edit(path: Path, key: str, value: object) -> None:
-    """Change a result.json, and its digest in cell.json, as if the run had left it so."""
+    """Change a result.json, and its digest in run.json, as if the run had left it so."""
     path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
-    about = path.with_name("cell.json")
+    about = path.with_name("run.json")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     about.write_text(json.dumps({**json.loads(about.read_text()), "result_sha256": digest}))

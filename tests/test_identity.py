@@ -1,13 +1,19 @@
-"""A cell's identity changes with all that its figures depend on, and with nothing else."""
+"""A run's identity changes with all that its metrics depend on, and with nothing else."""
 
 import dataclasses
+from pathlib import Path
 
 import nbformat
 import pytest
 
 from ablations import identity
-from ablations.identity import identify
+from ablations.identity import changed_sources, identify, source_hash
 from dcbh_core import Config
+from tests.stub_suite import OWN
+
+
+def whole(**values: object) -> str:
+    return identify([Config(**values)])[0].whole
 
 
 def test_equal_resolved_configs_have_one_identity(small: str) -> None:
@@ -62,26 +68,169 @@ def test_every_part_of_a_split_changes_the_hash_of_faces(monkeypatch: pytest.Mon
 
 def test_each_distinct_split_is_loaded_once(small: str, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = []
-    monkeypatch.setattr(identity, "faces_hash", lambda config: loaded.append(config.split_seed) or "faces")
+    monkeypatch.setattr(identity, "faces_hash", lambda config: loaded.append(config.data().split_seed) or "faces")
     identify([Config(bits=bits, split_seed=split) for bits in (12, 48) for split in (None, 0, 1)])
     assert loaded == [0, 1]
 
 
-@pytest.mark.parametrize(("name", "matters"), [("losses.py", True), ("figures.py", False), ("new.py", True)])
+# Sources.
+
+PLAIN = """
+def double(x):
+    return 2 * x
+"""
+SAME = '''
+"""A module."""
+
+
+def double(x):  # a function
+    """Twice x."""
+
+    # It is simple.
+    return (2 * x)
+'''
+
+
+def test_comments_docstrings_and_layout_are_not_in_a_source() -> None:
+    assert source_hash(SAME) == source_hash(PLAIN)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "def double(x):\n    return 3 * x",
+        "def double(x):\n    return 2.0 * x",
+        "def double(y):\n    return 2 * y",
+        "def double(x=None):\n    return 2 * x",
+        "def double(x):\n    'twice'\n    'x'\n    return 2 * x",  # the second one is no docstring
+    ],
+)
+def test_whatever_may_act_is_in_a_source(other: str) -> None:
+    assert source_hash(other) != source_hash(PLAIN)
+
+
+def test_a_cell_that_only_ipython_understands_has_a_hash() -> None:
+    assert source_hash("%time train()") != source_hash("%time measure()")
+
+
+CORE_FILES = [("losses.py", True), ("figures.py", False), ("peers.py", False), ("new.py", True)]
+
+
+@pytest.mark.parametrize(("name", "matters"), CORE_FILES)
 def test_sources_of_the_core_change_the_identity(small: str, name: str, matters: bool) -> None:
-    before = identify([Config()])[0]
+    before = whole()
     (identity.CORE / name).write_text("a = 2")
-    assert (identify([Config()])[0].whole != before.whole) == matters
+    assert (whole() != before) == matters
 
 
-@pytest.mark.parametrize(("kind", "matters"), [("code", True), ("markdown", False)])
-def test_only_the_code_of_the_notebook_changes_the_identity(small: str, kind: str, matters: bool) -> None:
+def test_the_source_that_measures_changes_the_identity(small: str) -> None:
+    before = whole()
+    identity.RUN_DIRECTORY.write_text("a = 2")
+    assert whole() != before
+
+
+@pytest.mark.parametrize("path", ["core/losses.py", "run_directory.py", "core/peers.py"])
+def test_a_changed_comment_or_docstring_changes_nothing(small: str, tmp_path: Path, path: str) -> None:
+    before = whole(objective="csq")
+    (tmp_path / path).write_text('"""A module."""\na = 1  # one')
+    assert whole(objective="csq") == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "matters"),
+    [("code", "b = 1", True), ("code", "# one more", False), ("markdown", "one more", False)],
+)
+def test_only_the_code_of_the_notebook_changes_the_identity(small: str, kind: str, source: str, matters: bool) -> None:
     path = identity.notebook(identity.TRAINING_NOTEBOOK)
-    before = identify([Config()])[0]
+    before = whole()
     content = nbformat.read(path, as_version=4)
-    content.cells.append(getattr(nbformat.v4, f"new_{kind}_cell")("one more"))
+    if source.startswith("#"):
+        content.cells[-1].source += source
+    else:
+        content.cells.append(getattr(nbformat.v4, f"new_{kind}_cell")(source))
     nbformat.write(content, path)
-    assert (identify([Config()])[0].whole != before.whole) == matters
+    assert (whole() != before) == matters
+
+
+def test_cells_that_batches_leave_out_do_not_change_the_identity(small: str) -> None:
+    path = identity.notebook(identity.TRAINING_NOTEBOOK)
+    before = whole()
+    content = nbformat.read(path, as_version=4)
+    content.cells.append(nbformat.v4.new_code_cell("an_exercise()", metadata={"tags": ["course"]}))
+    nbformat.write(content, path)
+    assert whole() == before
+
+
+@pytest.mark.parametrize(("objective", "concerned"), [("csq", True), ("softmax", True), ("soft_block", False)])
+def test_peers_are_in_the_identity_of_those_who_use_them(small: str, objective: str, concerned: bool) -> None:
+    before = whole(objective=objective)
+    (identity.CORE / "peers.py").write_text("a = 2")
+    assert (whole(objective=objective) != before) == concerned
+
+
+def test_changed_sources_are_named() -> None:
+    before = {"faces.py": "1", "losses.py": "2", "own/a.py": "3"}
+    now = {"faces.py": "1", "losses.py": "x", "heads.py": "4"}
+    assert changed_sources(before, now) == ["heads.py", "losses.py", "own/a.py"]
+
+
+# Files of one's own.
+
+
+@pytest.fixture
+def own(small: str, tmp_path: Path) -> Path:
+    (tmp_path / "pull.py").write_text(OWN)
+    return tmp_path / "pull.py"
+
+
+def test_a_file_of_ones_own_is_in_the_identity_of_those_who_use_it(own: Path) -> None:
+    with_it, without = whole(objective=f"{own}:Pull"), whole()
+    own.write_text(OWN.replace("self.tau - ", "2 * self.tau - "))
+    assert whole(objective=f"{own}:Pull") != with_it
+    assert whole() == without
+
+
+def test_comments_and_docstrings_of_a_file_of_ones_own_are_not_in_the_identity(own: Path) -> None:
+    before = whole(objective=f"{own}:Pull")
+    own.write_text(OWN.replace("The mean distance", "On average, the distance").replace("  # towards tau", ""))
+    assert own.read_text() != OWN
+    assert whole(objective=f"{own}:Pull") == before
+
+
+def test_where_a_file_of_ones_own_lies_is_not_in_the_identity(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = own.parent / "elsewhere"
+    there.mkdir()
+    (there / own.name).write_text(OWN)
+    monkeypatch.chdir(there)
+    first, *others = (whole(objective=f"{place}pull.py:Pull") for place in (f"{own.parent}/", f"{there}/", ""))
+    assert others == [first, first]
+
+
+IMPORTS = [
+    "from dcbh_core.peers import CSQObjective",
+    "from dcbh_core import peers",
+    "import dcbh_core.peers as rivals",
+]
+
+
+@pytest.mark.parametrize("statement", IMPORTS)
+def test_what_a_file_of_ones_own_imports_is_in_the_identity(own: Path, statement: str) -> None:
+    own.write_text(f"{statement}\n{OWN}")
+    before = whole(objective=f"{own}:Pull")
+    (identity.CORE / "peers.py").write_text("a = 2")
+    assert whole(objective=f"{own}:Pull") != before
+
+
+def test_a_head_and_an_objective_of_ones_own_are_both_in_the_identity(own: Path) -> None:
+    head = own.with_name("head.py")
+    text = "from dcbh_core.heads import FCHead\n\n\nclass Mine(FCHead):\n    relu = {}"
+    values = {"objective": f"{own}:Pull", "head": f"{head}:Mine"}
+    hashes = set()
+    for relu, target in ((True, "tau"), (False, "tau"), (True, "tau + 1")):
+        head.write_text(text.format(relu))
+        own.write_text(OWN.replace("self.tau", f"self.{target}"))
+        hashes.add(whole(**values))
+    assert len(hashes) == 3
 
 
 def test_the_identity_of_the_real_faces_is_stable() -> None:

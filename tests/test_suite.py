@@ -1,4 +1,4 @@
-"""Suites expand into the cells that they name, take settings, and say in one line what is wrong with their file."""
+"""Suites expand into the runs that they name, extend each other, take settings, and say what is wrong in one line."""
 
 import re
 from pathlib import Path
@@ -7,64 +7,49 @@ import pytest
 
 from ablations import suite as suites
 from ablations.suite import load_suite, parse_yaml
-from dcbh_core.config import OBJECTIVE_DEFAULTS
-from tests.stub_suite import GRIDS, write_suite
+from dcbh_core.losses import OBJECTIVES
+from dcbh_core.methods import find_objective
+from dcbh_core.peers import PEERS
+from tests.stub_suite import GRIDS, OWN, write_own, write_suite
 
 
 @pytest.mark.parametrize(
-    ("name", "cells"),
+    ("name", "runs"),
     [
         *[("orl_quick", 18), ("orl", 240), ("orl_published", 3), ("lfw", 9), ("paper", 108)],
         *[("peers_orl", 96), ("peers_lfw", 96), ("peers_lfw_split1", 30)],
         *[("ingredients_orl", 35), ("ingredients_lfw", 35)],
     ],
 )
-def test_shipped_suites_expand(name: str, cells: int) -> None:
+def test_shipped_suites_expand(name: str, runs: int) -> None:
     suite = load_suite(name)
     if name == "paper":
         suite = suite.with_settings({"root": "somewhere"})
-    assert len(suite.cells()) == len(suite) == cells
+    assert len(suite.runs()) == len(suite) == runs
 
 
-PAPERS_ABLATIONS = ["lfw", "orl", "orl_published", "orl_quick", "paper"]
-PEERS = ["peers_lfw", "peers_lfw_split1", "peers_orl"]
+def test_the_suite_of_own_methods_expands() -> None:
+    pytest.importorskip("pytorch_metric_learning")
+    assert len(load_suite("own_methods").runs()) == 12
 
 
-def test_every_shipped_suite_is_tested() -> None:
-    assert suites.suite_names() == sorted([*PAPERS_ABLATIONS, *PEERS, "ingredients_lfw", "ingredients_orl"])
-
-
-@pytest.mark.parametrize("name", PEERS)
-def test_suites_of_peers_write_out_every_field_of_each_objective(name: str) -> None:
-    suite = load_suite(name)
-    assert {suite.field(variant, "objective") for variant in suite.variants} >= set(OBJECTIVE_DEFAULTS)
+def test_peers_write_out_every_constant_of_each_objective() -> None:
+    suite = load_suite("peers_lfw")
+    assert {suite.field(variant, "objective") for variant in suite.variants} == {*OBJECTIVES, *PEERS}
     for variant, fields in suite.variants.items():
-        own = OBJECTIVE_DEFAULTS[fields["objective"]]
-        assert set(fields) >= {*own, "objective", "learning_rate"}, variant
+        constants = find_objective(fields["objective"]).constants
+        assert set(fields) >= {*constants, "objective", "learning_rate"}, variant
 
 
-def test_the_second_split_differs_from_the_first_in_its_seed_alone() -> None:
-    first, second = load_suite("peers_lfw"), load_suite("peers_lfw_split1")
-    assert second.variants == first.variants
-    assert second.base == {**first.base, "split_seed": 1}
-
-
-@pytest.mark.parametrize("name", ["peers_lfw", "peers_orl"])
-def test_suites_of_peers_have_five_seeds_at_the_shortest_and_the_longest_code(name: str) -> None:
-    suite = load_suite(name)
-    assert {point["bits"]: suite.seeds_at(point) for point in suite.points(without="seed")} == {
-        12: 5,
-        24: 3,
-        36: 3,
-        48: 5,
-    }
-    assert list(suite.grid) == ["bits", "seed"]
+def test_peers_have_five_seeds_at_the_shortest_and_the_longest_code() -> None:
+    suite = load_suite("peers_lfw")
+    seeds = {point["bits"]: suite.seeds_at(point) for point in suite.points(without="seed")}
+    assert seeds == {12: 5, 24: 3, 36: 3, 48: 5}
     assert suite.grid == {"bits": [12, 24, 36, 48], "seed": [0, 1, 2, 3, 4]}
 
 
-@pytest.mark.parametrize("name", PAPERS_ABLATIONS)
-def test_shipped_suites_write_out_the_weights_of_the_paper(name: str) -> None:
-    base = load_suite(name).base
+def test_the_ablations_of_the_paper_write_out_its_weights() -> None:
+    base = load_suite("orl_quick").base
     paper = {"feature_weight": 1.0, "center_weight": 1e-4, "quantization_weight": 0.1, "quantization_target": 0.5}
     network = {"objective": "dcbh", "block_size": 6, "head": "block", "multi_scale": True}
     assert {**base, **paper, **network} == base
@@ -72,13 +57,16 @@ def test_shipped_suites_write_out_the_weights_of_the_paper(name: str) -> None:
 
 def test_the_paper_suite_asks_for_its_data() -> None:
     with pytest.raises(ValueError, match=r"paper.*needs root"):
-        load_suite("paper").cells()
+        load_suite("paper").runs()
 
 
 def test_null_takes_the_base_value_away(tmp_path: Path) -> None:
     variants = {"full": {}, "none": {"quantization_weight": 0, "quantization_target": None}}
     path = write_suite(tmp_path / "s.yaml", base={"quantization_target": 0.5}, variants=variants)
-    assert load_suite(path).cells()[1].config.quantization_target is None
+    assert load_suite(path).runs()[1].config.quantization_target is None
+
+
+TUNING = {"at": {}, "learning_rate": [1.0], "own": {}}
 
 
 @pytest.mark.parametrize(
@@ -98,28 +86,38 @@ def test_null_takes_the_base_value_away(tmp_path: Path) -> None:
         ({"variants": {"full": {}, "fc": {"bits": 8}}}, "variant 'fc' sets bits, which is a grid axis"),
         ({"base": {"widht": 1}}, "base: unknown config field 'widht'; did you mean 'width'"),
         ({"base": {"seed": 1}}, "seed is in base and in grid"),
+        ({"base": ["bits"]}, "base must map names to values"),
         ({"grid": {"bit": [1]}}, "grid: unknown config field 'bit'; did you mean 'bits'"),
         ({"grid": {"bits": 12}}, "grid axis bits must be a list of distinct values, not 12"),
         ({"grid": {"bits": []}}, "grid axis bits must be a list of distinct values"),
         ({"grid": {"bits": [12, 12]}}, "grid axis bits must be a list of distinct values"),
+        ({"grid": {"objective": "csq"}}, "grid axis objective must be a list of distinct values, not 'csq'"),
+        ({"grid": [12]}, "grid must map names to values, not be 12"),
         (
             {"grid": [{"bits": [12]}, {"seed": [0]}]},
             "all grids must be over the same fields in one order",
         ),
         ({"grid": [{"bits": [12]}, {"bits": 24}]}, "grid axis bits must be a list of distinct values, not 24"),
+        ({"extends": ["orl"]}, "extends must name a suite, not ['orl']"),
+        ({"extends": "orl_quik"}, "unknown suite 'orl_quik'; did you mean 'orl_quick'"),
+        ({"drop": ["fc"]}, "unknown variant to drop 'fc'"),
+        ({"extends": "orl_quick", "drop": "fcc"}, "unknown variant to drop 'fcc'; did you mean 'fc'"),
+        ({"extends": "orl_quick", "drop": [{"fc": 1}]}, "drop must name variants, not [{'fc': 1}]"),
         ({"tuning": {"rates": [1]}}, "tuning: unknown key 'rates'"),
         ({"tuning": {"learning_rate": [1.0]}}, "tuning needs at, learning_rate and own"),
         (
-            {"tuning": {"at": {}, "learning_rate": [1.0], "own": {"ful": {"center_weight": [0]}}}},
+            {"tuning": {**TUNING, "own": {"ful": {"center_weight": [0]}}}},
             "unknown variant to tune 'ful'; did you mean 'full'",
         ),
+        ({"tuning": {**TUNING, "learning_rate": 1.0}}, "tuning: learning_rate must be a list of distinct values"),
+        ({"tuning": {**TUNING, "own": {"full": {}}}}, "tuning: own: full must name at least one field"),
         (
-            {"tuning": {"at": {}, "learning_rate": 1.0, "own": {}}},
-            "tuning: learning_rate must be a list of distinct values, not 1.0",
+            {"tuning": {**TUNING, "own": {"full": {"scales": [1]}}}},
+            "tuning: own: full: unknown config field 'scales'; did you mean 'scale'",
         ),
         (
-            {"tuning": {"at": {}, "learning_rate": [1.0], "own": {"full": {"bits": [1], "seed": [0]}}}},
-            "tuning: own: full must be one field, not ['bits', 'seed']",
+            {"tuning": {**TUNING, "own": {"full": {"center_weight": 0}}}},
+            "tuning: own: full: center_weight must be a list of distinct values, not 0",
         ),
         ({"reference": "fulll"}, "unknown reference variant 'fulll'; did you mean 'full'"),
         ({"base": {"head": "blok"}}, "suite 's', full 12 bits seed 0: unknown head 'blok'; did you mean 'block'"),
@@ -128,7 +126,7 @@ def test_null_takes_the_base_value_away(tmp_path: Path) -> None:
 )
 def test_bad_suites_are_refused(tmp_path: Path, changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
-        load_suite(write_suite(tmp_path / "s.yaml", **changes)).cells()
+        load_suite(write_suite(tmp_path / "s.yaml", **changes)).runs()
 
 
 @pytest.mark.parametrize(
@@ -150,14 +148,155 @@ def test_a_missing_suite_file_is_named(tmp_path: Path) -> None:
         load_suite(str(tmp_path / "none.yaml"))
 
 
+@pytest.mark.parametrize("name", ["orl_quick", str(suites.SUITES / "orl_quick.yaml")], ids=["by name", "by path"])
+def test_results_of_the_kits_suites_are_kept_in_the_kit(name: str) -> None:
+    assert load_suite(name).directory == suites.SUITES.parent / "results"
+
+
+def test_results_of_a_suite_of_ones_own_are_kept_beside_it(tmp_path: Path) -> None:
+    assert load_suite(write_suite(tmp_path / "s.yaml")).directory == tmp_path
+
+
 def test_variants_other_than_the_reference_may_be_equal(tmp_path: Path) -> None:
     variants = {"full": {}, "a": {"head": "fc"}, "b": {"head": "fc"}}
-    cells = load_suite(write_suite(tmp_path / "s.yaml", variants=variants, grid={})).cells()
-    assert [cell.variant for cell in cells] == ["full", "a", "b"]
+    runs = load_suite(write_suite(tmp_path / "s.yaml", variants=variants, grid={})).runs()
+    assert [run.variant for run in runs] == ["full", "a", "b"]
 
 
 def test_the_reference_can_be_named(tmp_path: Path) -> None:
     assert load_suite(write_suite(tmp_path / "s.yaml", reference="no_center")).reference == "no_center"
+
+
+# Suites that extend others.
+
+
+def write_child(path: Path, **content: object) -> suites.Suite:
+    """A suite file of these keys alone, loaded."""
+    return load_suite(write_suite(path, "{}", **content))
+
+
+def test_a_suite_without_changes_is_the_one_that_it_extends(tmp_path: Path) -> None:
+    parent = load_suite(write_suite(tmp_path / "parent.yaml", tuning=TUNING, reference="no_center"))
+    child = write_child(tmp_path / "child.yaml", extends="parent.yaml")
+    for field in ("title", "about", "base", "variants", "grids", "reference", "tuning"):
+        assert getattr(child, field) == getattr(parent, field)
+
+
+def test_the_base_is_laid_over_that_of_the_extended_suite_field_by_field(tmp_path: Path) -> None:
+    write_suite(tmp_path / "parent.yaml", base={"epochs": 5, "width": 0.25, "augment": False})
+    child = write_child(tmp_path / "child.yaml", extends="parent.yaml", base={"epochs": 2, "augment": None})
+    assert child.base == {"epochs": 2, "width": 0.25, "augment": None}
+
+
+def test_variants_are_laid_over_those_of_the_extended_suite_field_by_field(tmp_path: Path) -> None:
+    variants = {"full": {}, "fc": {"head": "fc", "epochs": 5}}
+    write_suite(tmp_path / "parent.yaml", variants=variants)
+    own = {"new": None, "fc": {"epochs": 9, "seed": None}}
+    child = write_child(tmp_path / "child.yaml", extends="parent.yaml", variants=own, grid={})
+    assert child.variants == {"full": {}, "fc": {"head": "fc", "epochs": 9, "seed": None}, "new": {}}
+
+
+@pytest.mark.parametrize("drop", ["no_center", ["no_center"]])
+def test_dropped_variants_are_not_taken_over(tmp_path: Path, drop: object) -> None:
+    write_suite(tmp_path / "parent.yaml")
+    assert list(write_child(tmp_path / "child.yaml", extends="parent.yaml", drop=drop).variants) == ["full"]
+
+
+def test_a_dropped_variant_can_be_written_anew(tmp_path: Path) -> None:
+    write_suite(tmp_path / "parent.yaml", variants={"full": {}, "fc": {"head": "fc", "epochs": 5}})
+    own = {"fc": {"head": "direct", "block_size": None}}
+    child = write_child(tmp_path / "child.yaml", extends="parent.yaml", drop="fc", variants=own)
+    assert child.variants["fc"] == {"head": "direct", "block_size": None}
+
+
+def test_the_grid_takes_the_place_of_that_of_the_extended_suite(tmp_path: Path) -> None:
+    write_suite(tmp_path / "parent.yaml", grid=GRIDS)
+    assert write_child(tmp_path / "child.yaml", extends="parent.yaml", grid={"bits": [8]}).grids == [{"bits": [8]}]
+
+
+def test_a_suite_extends_one_of_the_kit_by_its_name(tmp_path: Path) -> None:
+    child = write_child(tmp_path / "child.yaml", extends="orl_quick", base={"epochs": 1})
+    assert child.base == {**load_suite("orl_quick").base, "epochs": 1}
+
+
+def test_a_suite_extends_one_that_extends_another(tmp_path: Path) -> None:
+    for name, parent, epochs in (("b", "a", 2), ("c", "b", 3)):
+        write_suite(tmp_path / f"{name}.yaml", "{}", extends=f"{parent}.yaml", base={"epochs": epochs})
+    write_suite(tmp_path / "a.yaml", base={"epochs": 1, "width": 0.5})
+    assert load_suite(str(tmp_path / "c.yaml")).base == {"epochs": 3, "width": 0.5}
+
+
+def test_a_suite_that_is_extended_is_found_from_the_suite_that_names_it(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "deep").mkdir()
+    write_suite(tmp_path / "parent.yaml")
+    monkeypatch.chdir(tmp_path)
+    assert write_child(Path("deep/child.yaml"), extends="../parent.yaml").title == "A small suite"
+
+
+@pytest.mark.parametrize("names", ["a", "ab", "abc"])
+def test_suites_that_extend_each_other_in_a_circle_are_refused(tmp_path: Path, names: str) -> None:
+    for name, parent in zip(names, names[1:] + names[0], strict=True):
+        write_suite(tmp_path / f"{name}.yaml", "{}", extends=f"{parent}.yaml")
+    with pytest.raises(ValueError, match=r"suite 'a': .*extends leads back to a\.yaml"):
+        load_suite(str(tmp_path / "a.yaml"))
+
+
+def test_a_missing_suite_that_is_extended_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"there is no suite file .*parent\.yaml"):
+        write_child(tmp_path / "child.yaml", extends="parent.yaml")
+
+
+def test_what_is_wrong_in_an_extended_suite_is_said_of_that_suite(tmp_path: Path) -> None:
+    write_suite(tmp_path / "parent.yaml", titel="x")
+    with pytest.raises(ValueError, match=r"suite 'child': extends parent\.yaml: the file: unknown key 'titel'"):
+        write_child(tmp_path / "child.yaml", extends="parent.yaml")
+
+
+# Methods of one's own.
+
+
+@pytest.mark.parametrize("place", ["base", "variant", "grid"])
+def test_files_of_ones_own_are_found_from_the_suite_that_names_them(tmp_path: Path, place: str, monkeypatch) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "pull.py").write_text(OWN)
+    changes: dict = {
+        "base": {"base": {"objective": "pull.py:Pull"}, "variants": {"full": {}}},
+        "variant": {"variants": {"full": {}, "own": {"objective": "pull.py:Pull"}}},
+        "grid": {"variants": {"full": {}}, "grid": {"objective": ["dcbh", "pull.py:Pull"]}},
+    }[place]
+    write_suite(tmp_path / "deep" / "parent.yaml", **changes)
+    monkeypatch.chdir(tmp_path)
+    child = write_child(tmp_path / "child.yaml", extends="deep/parent.yaml")
+    assert child.runs()[-1].config.own_files() == {"pull.py": tmp_path / "deep" / "pull.py"}
+
+
+def test_constants_of_an_objective_of_ones_own_are_fields_of_its_suite(tmp_path: Path) -> None:
+    suite = load_suite(write_own(tmp_path / "s.yaml"))
+    own = suite.with_settings({"bits": 12, "seed": 0})
+    assert own.runs()[-1].config.resolved().tau == 0.5
+    variants = {**suite.variants, "near": {"objective": "pull.py:Pull", "tau": 0.1}}
+    near = load_suite(write_suite(tmp_path / "s.yaml", variants=variants))
+    assert near.runs()[-1].config.tau == 0.1
+
+
+def test_an_unknown_constant_of_an_objective_of_ones_own_names_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "pull.py").write_text(OWN)
+    variants = {"full": {}, "own": {"objective": "pull.py:Pull", "taw": 0.1}}
+    with pytest.raises(ValueError, match="variant 'own': unknown config field 'taw'; did you mean 'tau'"):
+        load_suite(write_suite(tmp_path / "s.yaml", variants=variants))
+
+
+def test_an_objective_of_ones_own_and_its_constants_are_set_together(tmp_path: Path) -> None:
+    suite = load_suite(write_suite(tmp_path / "s.yaml", variants={"full": {}}))
+    (tmp_path / "pull.py").write_text(OWN)
+    for settings in (
+        {"objective": f"{tmp_path}/pull.py:Pull", "tau": [0.1, 0.2]},
+        {"tau": [0.1, 0.2], "objective": f"{tmp_path}/pull.py:Pull"},
+    ):
+        assert [run.config.tau for run in suite.with_settings(settings).runs()[:2]] == [0.1, 0.2]
+
+
+# Settings, and the choice of points.
 
 
 @pytest.mark.parametrize(
@@ -177,12 +316,24 @@ def test_settings(tmp_path: Path, settings: dict, base: dict, grid: dict) -> Non
     assert after.grid == {**before.grid, **grid}
 
 
+def test_settings_set_whatever_is_planned(tmp_path: Path) -> None:
+    suite = load_suite(write_suite(tmp_path / "s.yaml", grid=GRIDS)).with_settings({"bits": [12], "seed": [7, 8]})
+    assert suite.points() == [{"bits": 12, "seed": seed} for seed in (7, 8)]
+
+
+def test_settings_reach_what_the_trials_of_a_tuning_share(tmp_path: Path) -> None:
+    tuning = {**TUNING, "at": {"bits": 48, "seed": 0}}
+    suite = load_suite(write_suite(tmp_path / "s.yaml", tuning=tuning)).with_settings({"bits": 12, "width": 0.5})
+    assert suite.tuning is not None
+    assert suite.tuning.at == {"bits": 12, "seed": 0}
+
+
 def test_the_points_of_several_grids_come_grid_by_grid(tmp_path: Path) -> None:
     suite = load_suite(write_suite(tmp_path / "s.yaml", grid=GRIDS))
     points = [(point["bits"], point["seed"]) for point in suite.points()]
     assert points == [(12, 0), (12, 1), (12, 2), (24, 0), (24, 1), (48, 0), (48, 1)]
     assert suite.points(without="seed") == [{"bits": 12}, {"bits": 24}, {"bits": 48}]
-    assert len(suite) == len(suite.cells()) == 14
+    assert len(suite) == len(suite.runs()) == 14
 
 
 def test_a_point_of_two_grids_is_one_point(tmp_path: Path) -> None:
@@ -191,19 +342,33 @@ def test_a_point_of_two_grids_is_one_point(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "points"),
+    ("wanted", "points"),
     [
         ({"bits": 48}, [(48, 0), (48, 1)]),
         ({"bits": [48, 12]}, [(12, 0), (12, 1), (12, 2), (48, 0), (48, 1)]),
         ({"seed": 2}, [(12, 2)]),
-        ({"bits": 48, "seed": [0, 2]}, [(48, 0), (48, 2)]),
-        ({"seed": [7]}, [(12, 7), (24, 7), (48, 7)]),
-        ({"bits": [12, 36]}, [(bits, seed) for bits in (12, 36) for seed in (0, 1, 2)]),
+        ({"bits": 48, "seed": [0, 2]}, [(48, 0)]),
+        ({}, [(12, 0), (12, 1), (12, 2), (24, 0), (24, 1), (48, 0), (48, 1)]),
     ],
 )
-def test_settings_select_among_the_planned_points(tmp_path: Path, settings: dict, points: list) -> None:
-    suite = load_suite(write_suite(tmp_path / "s.yaml", grid=GRIDS)).with_settings(settings)
+def test_where_chooses_among_the_planned_points(tmp_path: Path, wanted: dict, points: list) -> None:
+    suite = load_suite(write_suite(tmp_path / "s.yaml", grid=GRIDS)).where(wanted)
     assert [(point["bits"], point["seed"]) for point in suite.points()] == points
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"sed": 1}, "unknown grid axis 'sed'; did you mean 'seed'"),
+        ({"width": 0.25}, "unknown grid axis 'width'"),
+        ({"bits": [12, 36]}, "bits 36 is not planned in suite 's'; to set it, use --set"),
+        ({"bits": 48, "seed": 2}, "no point of suite 's' is planned with {bits: 48, seed: 2}"),
+        ({"bits": []}, "no point of suite 's' is planned with {bits: []}"),
+    ],
+)
+def test_where_refuses_what_is_not_planned(tmp_path: Path, wanted: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        load_suite(write_suite(tmp_path / "s.yaml", grid=GRIDS)).where(wanted)
 
 
 @pytest.mark.parametrize(
@@ -227,6 +392,36 @@ def test_only_refuses_an_unknown_variant() -> None:
         load_suite("orl").select(["no_centre"])
 
 
-@pytest.mark.parametrize("value", [1e-5, 0.5, None, True, "fc", [1, 2], "a b: c"])
+@pytest.mark.parametrize("value", [1e-5, 0.5, None, True, "fc", [1, 2], "a b: c", {"bits": [1]}])
 def test_values_survive_the_command_line(value: object) -> None:
     assert parse_yaml(suites.as_yaml(value)) == value
+
+
+# What a variant changes.
+
+
+def test_a_variant_changes_what_its_resolved_config_changes(tmp_path: Path) -> None:
+    variants = {"dcbh": {}, "csq": {"objective": "csq"}}
+    suite = load_suite(write_suite(tmp_path / "s.yaml", variants=variants))
+    assert suite.changes()["csq"] == {
+        "head": "direct",
+        "block_size": None,
+        "objective": "csq",
+        "feature_weight": None,
+        "quantization_weight": 1e-4,
+        "quantization_target": None,
+        "center_weight": None,
+    }
+
+
+def test_what_is_written_out_but_no_change_is_not_listed(tmp_path: Path) -> None:
+    variants = {"full": {}, "x": {"epochs": 60, "center_weight": 0}}
+    assert load_suite(write_suite(tmp_path / "s.yaml", variants=variants)).changes() == {"x": {"center_weight": 0.0}}
+
+
+def test_a_variant_that_changes_a_default_for_the_reference_says_so(tmp_path: Path) -> None:
+    """The reference need not be the first variant, and what it has alone is none of the others'."""
+    variants = {"plain": {}, "published": {"recipe": "published", "dtype": "float32"}}
+    suite = load_suite(write_suite(tmp_path / "s.yaml", variants=variants, reference="published"))
+    expected = {"recipe": "modern", "batch_size": 64, "epochs": 60, "weight_decay": 2e-4, "augment": True}
+    assert suite.changes() == {"plain": expected}
