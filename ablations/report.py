@@ -280,7 +280,8 @@ def build_report(
         made = Path(temporary)
         frame.to_csv(made / RUNS, index=False)
         parameters = {"suite": suite_name, "settings": dict(settings or {}), "where": dict(where or {})}
-        execute(notebook(REPORT_NOTEBOOK), made / "report.ipynb", {**parameters, "metric": metric, "tables": str(made)})
+        parameters |= {"metric": metric, "report_dir": str(made)}
+        execute(notebook(REPORT_NOTEBOOK), made / "report.ipynb", parameters)
         page = html_page(nbformat.read(made / "report.ipynb", as_version=4), suite.title, source=False)
         (made / "report.html").write_text(page, "utf-8")
         directory = reports / suite.name

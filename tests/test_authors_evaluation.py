@@ -13,7 +13,7 @@ from dcbh_core import evaluate
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "notebooks"))
 
-from course.authors import authors_batches, authors_bytes, authors_distances, authors_map, report_of, sorted_map
+from course.authors import authors_batches, authors_bytes, authors_distances, authors_map, evaluation_of, sorted_map
 
 
 @pytest.mark.parametrize("bits", [8, 24, 48])
@@ -51,13 +51,13 @@ def test_without_ties_and_eighth_bits_both_agree():
     )
 
 
-def test_any_distances_give_the_report_that_the_kit_gives_for_codes():
+def test_any_distances_give_the_evaluation_that_the_kit_gives_for_codes():
     rng = np.random.default_rng(0)
     codes, labels = rng.random((60, 12)) < 0.5, rng.integers(0, 5, 60)
     distances = (codes[:20, None] != codes[20:]).sum(2)
-    report = report_of(distances, labels[:20, None] == labels[20:])
-    np.testing.assert_allclose(report.ap, evaluate(codes[:20], labels[:20], codes[20:], labels[20:]).ap)
-    assert report.map_worst <= sorted_map(distances, labels[:20, None] == labels[20:]) <= report.map_best
+    evaluation = evaluation_of(distances, labels[:20, None] == labels[20:])
+    np.testing.assert_allclose(evaluation.ap, evaluate(codes[:20], labels[:20], codes[20:], labels[20:]).ap)
+    assert evaluation.map_worst <= sorted_map(distances, labels[:20, None] == labels[20:]) <= evaluation.map_best
 
 
 @pytest.mark.parametrize(("size", "parts", "lost"), [(280, 100, 78), (9899, 100, 1), (9900, 100, 0), (19, 5, 1)])

@@ -1,4 +1,4 @@
-"""The real thing, small: one ablation of two cells through papermill and its report, and every notebook executed."""
+"""The real thing, small: one ablation of two runs through papermill and its report, and every notebook executed."""
 
 import json
 import subprocess
@@ -12,6 +12,7 @@ from dcbh_core import Config
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+TRAINING = ROOT / "notebooks/04_train.ipynb"
 ELSEWHERE = {"04_train", "08_authors_code"}  # executed by the ablation here, and by test_authors_code.py
 SMALL = ["--set", "bits=12", "--set", "seed=0", "--set", "width=0.05", "--set", "epochs=1"]
 
@@ -21,17 +22,17 @@ def ablations(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_an_ablation_of_two_cells_runs_is_reported_and_is_not_run_again(tmp_path):
+def test_an_ablation_of_two_runs_is_made_is_reported_and_is_not_made_again(tmp_path):
     where = ["orl_quick", *SMALL, "--out", str(tmp_path)]
     first = ablations("run", *where, "--only", "full", "fc")
     assert first.returncode == 0, first.stderr
-    cells = sorted((tmp_path / "cells").glob("orl-*"))
-    assert len(cells) == 2
-    for cell in cells:
-        written = {path.name for path in cell.iterdir()}
+    runs = sorted((tmp_path / "complete").glob("orl-*"))
+    assert len(runs) == 2
+    for run in runs:
+        written = {path.name for path in run.iterdir()}
         assert {"result.json", "evaluation.npz", "history.csv", "model", "notebook.ipynb"} <= written
-        assert 0 < json.loads((cell / "result.json").read_text())["metrics"]["map"] <= 1
-        assert "check(" not in (cell / "notebook.ipynb").read_text()  # exercises are for readers
+        assert 0 < json.loads((run / "result.json").read_text())["metrics"]["map"] <= 1
+        assert "check(" not in (run / "notebook.ipynb").read_text()  # exercises are for readers
     assert "2 complete, 0 to do" in ablations("run", *where, "--only", "full", "fc").stderr
     report = ablations("report", *where)
     assert report.returncode == 0, report.stderr
@@ -52,8 +53,28 @@ def test_a_notebook_runs_with_small_parameters(path, tmp_path, monkeypatch):
     papermill.execute_notebook(path, tmp_path / "out.ipynb", parameters, cwd=path.parent, progress_bar=False)
 
 
-def test_the_training_notebooks_parameters_are_the_fields_of_the_config():
-    assert list(papermill.inspect_notebook(ROOT / "notebooks/04_train.ipynb")) == ["run_dir", *Config().to_dict()]
+def test_the_training_notebooks_parameters_are_the_fields_of_the_config_and_the_constants_of_dcbh():
+    first, *names = papermill.inspect_notebook(TRAINING)
+    assert first == "run_dir"
+    assert sorted(names) == sorted(Config.names("dcbh"))
+
+
+def train_with(tmp_path: Path, **parameters: object) -> dict[str, object]:
+    """The config that notebook 4 reports for a run of its own, by a network as small as can be."""
+    small = {"run_dir": str(tmp_path / "run"), "bits": 12, "width": 0.05, "epochs": 1, **parameters}
+    papermill.execute_notebook(TRAINING, tmp_path / "out.ipynb", small, cwd=TRAINING.parent, progress_bar=False)
+    return json.loads((tmp_path / "run/result.json").read_text())["config"]
+
+
+def test_the_training_notebook_takes_an_objective_from_a_file_and_its_constants(tmp_path):
+    file = "../ablations/suites/methods/arcface.py:ArcFace"
+    config = train_with(tmp_path, objective=file, scale=8.0)
+    assert (config["objective"], config["scale"]) == ("arcface.py:ArcFace", 8.0)
+
+
+def test_the_training_notebook_refuses_a_constant_that_the_objective_does_not_have(tmp_path):
+    with pytest.raises(papermill.PapermillExecutionError, match=r"scale=8\.0 has no effect on objective 'dcbh'"):
+        train_with(tmp_path, scale=8.0)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)

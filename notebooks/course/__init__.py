@@ -40,7 +40,8 @@ def check(exercise: str, answer: Any) -> None:
 def verdicts(exercise: str, answer: Any) -> Iterator[Verdict]:
     """One verdict after the other, up to and with the first that is not right; an error in the answer is one, too.
 
-    Raises: Unanswered.
+    Raises:
+        Unanswered: The answer is still the dots.
     """
     notebook, number = exercise.split(".")
     examine = getattr(importlib.import_module(f"course.checks_{notebook}"), f"check_{number}")
@@ -82,8 +83,16 @@ def ended(sentence: str) -> str:
 
 
 def trained(run_dir: str | Path, epochs: int | None = None, **fields: Any) -> DCBH:
-    """The model in ``run_dir``; where there is none, a small one (ORL, a quarter of the paper's channels) is trained
-    there first, in half a minute on a laptop. ``epochs`` and ``fields`` of ``Config`` are those of the small one."""
+    """The model of a run directory.
+
+    Where there is none, a small one (ORL, a quarter of the paper's channels) is trained there first, in half a minute
+    on a laptop.
+
+    Args:
+        run_dir: The run directory.
+        epochs: Of the small model; None leaves it to the recipe.
+        fields: Further fields of the small model's ``Config``.
+    """
     saved = Path(run_dir) / "model"
     if not (saved / "config.json").exists():
         config = Config(width=0.25, epochs=epochs, **fields)

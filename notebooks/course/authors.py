@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dcbh_core.metrics import Report
+from dcbh_core import Evaluation
 
 
 def authors_bytes(codes: np.ndarray) -> np.ndarray:
@@ -29,20 +29,23 @@ def authors_distances(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     return np.bitwise_count(authors_bytes(queries)[:, None] ^ authors_bytes(gallery)[None]).sum(2, dtype=int)
 
 
-def report_of(distances: np.ndarray, right: np.ndarray) -> Report:
-    """What the kit reports, for any whole distances (queries, gallery); ``right`` (queries, gallery): same person?"""
+def evaluation_of(distances: np.ndarray, right: np.ndarray) -> Evaluation:
+    """The kit's evaluation of any whole distances (queries, gallery); ``right`` (queries, gallery): same person?"""
     longest = distances.max() + 1
     pairs = list(zip(distances, right, strict=True))
-    return Report(
+    return Evaluation(
         np.stack([np.bincount(row, minlength=longest) for row, _ in pairs]),
         np.stack([np.bincount(row[own], minlength=longest) for row, own in pairs]),
     )
 
 
 def sorted_map(distances: np.ndarray, right: np.ndarray, kind: str = "stable") -> float:
-    """MAP after a sort of each row; ``kind`` is NumPy's name of the sort, and decides how equal distances fall.
+    """MAP after a sort of each row.
 
-    Parameters: distances (queries, gallery), right (queries, gallery) bool.
+    Args:
+        distances: (queries, gallery).
+        right: (queries, gallery) bool.
+        kind: NumPy's name of the sort; it decides how equal distances fall.
     """
     order = np.argsort(distances, axis=1, kind=kind)
     hit = np.take_along_axis(right, order, axis=1)

@@ -70,7 +70,7 @@ class Chapter:
     content: Any
     title: str
     learn: str  # the paragraph "What you will learn", in Markdown
-    picture: bytes | None  # the first figure, PNG
+    picture: bytes | None  # the first figure, as PNG
 
     @property
     def page(self) -> str:
@@ -161,9 +161,9 @@ def _source(path: Path) -> str:
     """A file of the repository as a page."""
     name = path.relative_to(ROOT).as_posix()
     formatter = HtmlFormatter(linenos="inline")
-    code = highlight(path.read_text("utf-8"), get_lexer_for_filename(path.name), formatter)
+    text = highlight(path.read_text("utf-8"), get_lexer_for_filename(path.name), formatter)
     contents = "../" * name.count("/") + "../index.html"
-    body = f'<nav class="course"><a href="{contents}">Contents</a></nav><h1>{escape(name)}</h1>{code}'
+    body = f'<nav class="course"><a href="{contents}">Contents</a></nav><h1>{escape(name)}</h1>{text}'
     return _bare_page(name, body, formatter.get_style_defs(".highlight") + "pre { overflow-x: auto; font-size: 14px; }")
 
 

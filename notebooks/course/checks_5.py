@@ -10,7 +10,7 @@ import numpy as np
 from dcbh_core.metrics import average_precision as in_closed_form
 
 from . import Verdict
-from .authors import report_of
+from .authors import evaluation_of
 
 MARKS = {True: "✓", False: "✗"}
 
@@ -51,9 +51,9 @@ def check_2(expected_ap: Any) -> Iterator[Verdict]:
     for first, second in cases:
         before, tie = np.array(first, bool), np.array(second, bool)
         groups = [np.ones(len(before), int), [len(tie)]]
-        everything = np.concatenate(groups)[None].astype(int)
+        retrieved = np.concatenate(groups)[None].astype(int)
         relevant = np.concatenate([before, [tie.sum()]])[None].astype(int)
-        found, true = float(expected_ap(before.copy(), tie.copy())), float(in_closed_form(everything, relevant)[0])
+        found, true = float(expected_ap(before.copy(), tie.copy())), float(in_closed_form(retrieved, relevant)[0])
         of_tie_alone = float(in_closed_form(np.array([[len(tie)]]), np.array([[tie.sum()]]))[0]) if tie.any() else 0.0
         hint = ""
         if np.isclose(found, true):
@@ -75,11 +75,11 @@ def check_3(store: Any) -> Iterator[Verdict]:
         complete = order.shape == (30,) and np.array_equal(np.sort(order), np.arange(30))
         yield complete, "the order holds each of the 30 gallery faces exactly once"
         ranked = order[np.argsort(distance[order], kind="stable")]
-        report = report_of(distance[None], right[None])
-        found, true = _ap(right[ranked]), float((report.ap_best if kindest else report.ap_worst)[0])
+        evaluation = evaluation_of(distance[None], right[None])
+        found, true = _ap(right[ranked]), float((evaluation.ap_best if kindest else evaluation.ap_worst)[0])
         which = "best" if kindest else "worst"
         hint = ""
         if not np.isclose(found, true):
-            other = float((report.ap_worst if kindest else report.ap_best)[0])
+            other = float((evaluation.ap_worst if kindest else evaluation.ap_best)[0])
             hint = "; yours is the other end" if np.isclose(found, other) else f"; yours is {found:.4f}"
         yield bool(np.isclose(found, true)), f"after a stable sort the AP is the {which} that the ties allow{hint}"

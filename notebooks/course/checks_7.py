@@ -20,8 +20,8 @@ def check_1(answer: Callable[[np.ndarray, np.ndarray], tuple[float, float]]) -> 
     mistakes = {
         "the normal quantile is too narrow for five seeds": 1.959964 * stats.sem(B - A),
         "np.std divides by n unless you say ddof=1": expected * np.sqrt(4 / 5),
-        "a deviation is not yet that of a mean: what is missing is the root of n": expected * np.sqrt(5),
-        "this is the deviation of two independent means; take the differences first": float(
+        "a standard deviation is not yet that of a mean: what is missing is the root of n": expected * np.sqrt(5),
+        "this is for two independent means; take the differences first": float(
             np.hypot(*(stats.t.ppf(0.975, 4) * stats.sem(x) for x in (A, B)))
         ),
     }

@@ -105,8 +105,13 @@ def film_page(
 ) -> str:
     """A page with one panel for each film, under one slider.
 
-    Parameters: ``films`` title -> (moments, points, 2); ``moments``: the steps; and for each point a face
-    (3, 32, 32) uint8 or None, a note, a colour, and "dot", "triangle" or "cross".
+    Args:
+        films: Title -> (moments, points, 2).
+        moments: The steps.
+        images: Of each point a face (3, 32, 32) uint8, or None.
+        notes: Of each point a short text.
+        colors: Of each point a colour, as in CSS.
+        shapes: Of each point "dot", "triangle" or "cross".
     """
     points = [
         {"face": "" if image is None else _uri(image), "note": note, "color": color, "shape": shape}
