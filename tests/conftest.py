@@ -53,7 +53,9 @@ def small(still_core: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     )
     monkeypatch.setattr(identity, "NOTEBOOKS", notebooks)
     monkeypatch.setattr(
-        identity, "faces_hash", lambda config: f"faces of {config.dataset}, {config.split_seed}, {config.scored_on}"
+        identity,
+        "faces_hash",
+        lambda config: f"faces of {config.dataset}, split {config.data().split_seed}, {config.scored_on}",
     )
     return write_suite(tmp_path / "small.yaml")
 

@@ -1,4 +1,4 @@
-"""A try at a cell leaves its result, or a checkpoint from which the next try goes on."""
+"""An attempt at a run leaves its result, or a checkpoint from which the next one goes on."""
 
 from pathlib import Path
 
@@ -6,15 +6,12 @@ import pytest
 
 from ablations import attempt, identity
 from ablations.execution import NotebookError
-from ablations.runner import plan, run
+from ablations.runner import plan, run_suite
 from ablations.suite import load_suite
-from dcbh_core import Config
-from dcbh_core.training import Training
-from tests.conftest import synthetic_faces
-from tests.stub_suite import run_small
+from tests.stub_suite import OWN, run_small, write_own
 
 
-def test_a_cell_whose_code_changed_while_it_ran_is_a_failure(
+def test_a_run_whose_source_changed_while_it_ran_is_a_failure(
     small: str, fast: list, tmp_path: Path, monkeypatch, capsys
 ) -> None:
     honest = attempt.execute
@@ -24,9 +21,24 @@ def test_a_cell_whose_code_changed_while_it_ran_is_a_failure(
         (identity.CORE / "losses.py").write_text("a = 2")
 
     monkeypatch.setattr(attempt, "execute", execute)
-    assert run(load_suite(small).with_settings({"bits": 12, "seed": 0}), tmp_path, jobs=1) == 2
+    assert run_suite(load_suite(small).with_settings({"bits": 12, "seed": 0}), tmp_path, jobs=1) == 2
     assert len(fast) == 1
-    assert "FAILED, the code was changed while the suite ran; start it again" in capsys.readouterr().err
+    assert "FAILED, losses.py was changed while the suite ran; start it again" in capsys.readouterr().err
+
+
+def test_a_run_whose_own_file_changed_before_it_started_is_a_failure(
+    small: str, fast: list, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    path, honest = write_own(Path(small)), attempt.execute
+
+    def execute(*arguments) -> None:
+        honest(*arguments)
+        (tmp_path / "pull.py").write_text(OWN.replace("self.tau - ", "2 * self.tau - "))
+
+    monkeypatch.setattr(attempt, "execute", execute)
+    suite = load_suite(path).with_settings({"bits": 12, "seed": [0, 1]})
+    assert run_suite(suite, tmp_path, jobs=1, only=["own"]) == 1
+    assert "own 12 bits seed 1: own/pull.py was changed while the suite ran; start it again" in capsys.readouterr().err
 
 
 def test_a_notebook_that_leaves_no_result_is_a_failure(small: str, fast: list, tmp_path: Path, monkeypatch) -> None:
@@ -41,7 +53,7 @@ def test_a_notebook_that_leaves_no_result_is_a_failure(small: str, fast: list, t
     assert "result.json" in (tmp_path / "failed" / name / "error.txt").read_text()
 
 
-def test_a_checkpoint_outlives_a_failed_try_and_goes_to_the_next(
+def test_a_checkpoint_outlives_a_failed_attempt_and_goes_to_the_next(
     small: str, fast: list, tmp_path: Path, monkeypatch
 ) -> None:
     honest, found = attempt.execute, []
@@ -57,39 +69,16 @@ def test_a_checkpoint_outlives_a_failed_try_and_goes_to_the_next(
 
     monkeypatch.setattr(attempt, "execute", execute)
     suite = load_suite(small).with_settings({"bits": 12, "seed": 0})
-    assert run(suite, tmp_path, jobs=1, only=["full"]) == 1
-    assert run(suite, tmp_path, jobs=1, only=["full"]) == 0
+    assert run_suite(suite, tmp_path, jobs=1, only=["full"]) == 1
+    assert run_suite(suite, tmp_path, jobs=1, only=["full"]) == 0
     assert found == [None, "half way"]
 
 
-def test_a_damaged_checkpoint_costs_one_try(small: str, fast: list, tmp_path: Path, monkeypatch) -> None:
-    honest, found = attempt.execute, []
-
-    def execute(source, output, parameters, *rest) -> None:
-        checkpoint = Path(parameters["run_dir"]) / "checkpoint.pt"
-        found.append(checkpoint.exists())
-        if checkpoint.exists():
-            training = Training(Config(width=0.05, device="cpu").resolved(), synthetic_faces(2, 4))
-            try:
-                training.load(checkpoint)
-            except ValueError as error:
-                raise NotebookError(f"ValueError: {error}") from None
-        honest(source, output, parameters, *rest)
-
-    monkeypatch.setattr(attempt, "execute", execute)
-    suite = load_suite(small).with_settings({"bits": 12, "seed": 0})
-    damaged = tmp_path / ".work" / f"{plan(suite, tmp_path)[0].identity.name}.earlier"
-    damaged.mkdir(parents=True)
-    (damaged / "checkpoint.pt").write_bytes(b"half a sta")
-    assert run(suite, tmp_path, jobs=1, only=["full"], retries=1) == 0
-    assert found == [True, False]
-
-
 def test_an_orphan_cannot_write_where_its_successor_works(tmp_path: Path) -> None:
-    before = attempt.take_over(tmp_path, "cell")
+    before = attempt.take_over(tmp_path, "run")
     (before / "checkpoint.pt").write_text("half way")
-    other = attempt.take_over(tmp_path, "cell-2")
-    after = attempt.take_over(tmp_path, "cell")
+    other = attempt.take_over(tmp_path, "run-2")
+    after = attempt.take_over(tmp_path, "run")
     assert (after / "checkpoint.pt").read_text() == "half way"
     with pytest.raises(FileNotFoundError):
         (before / "checkpoint.pt.partial").write_text("from an orphan")

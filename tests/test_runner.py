@@ -1,8 +1,10 @@
-"""The runner completes each cell once, whatever fails; a stub stands in place of the training notebook."""
+"""The runner completes each run once, whatever fails; a stub stands in place of the training notebook."""
 
+import dataclasses
 import os
 import re
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,38 +12,38 @@ import pytest
 from distributed import LocalCluster
 from filelock import FileLock
 
-from ablations import attempt, identity
+from ablations import attempt, identity, runner
 from ablations.__main__ import main
 from ablations.execution import NotebookError
-from ablations.identity import read_cell
+from ablations.identity import read_run
 from ablations.report import collect
-from ablations.runner import plan, run
+from ablations.runner import plan, run_suite, status
 from ablations.suite import load_suite
-from dcbh_core import Config
-from tests.stub_suite import edit, run_small, wait_for, write_suite
+from dcbh_core import Config, load_split
+from tests.stub_suite import OWN, edit, run_small, wait_for, write_own, write_suite
 
 
-def test_run_makes_complete_cells_and_nothing_else(small: str, fast: list, tmp_path: Path) -> None:
+def test_run_makes_complete_runs_and_nothing_else(small: str, fast: list, tmp_path: Path) -> None:
     out = tmp_path / "runs"
     failed = run_small(small, out)
     names = {planned.identity.name for planned in plan(load_suite(small), out)}
     assert failed == 0
-    assert {path.name for path in (out / "cells").iterdir()} == names
-    assert {path.suffix for path in (out / ".work").iterdir()} == {".lock", ".json"}
-    assert sorted(path.name for path in out.iterdir()) == [".work", "cells"]
+    assert {path.name for path in (out / "complete").iterdir()} == names
+    assert {path.suffix for path in (out / ".work").iterdir()} == {".lock", ".started", ".json"}
+    assert sorted(path.name for path in out.iterdir()) == [".work", "complete"]
 
 
-def test_a_cell_directory_holds_what_the_notebook_and_the_runner_wrote(small: str, fast: list, tmp_path: Path) -> None:
+def test_a_run_directory_holds_what_the_notebook_and_the_runner_wrote(small: str, fast: list, tmp_path: Path) -> None:
     run_small(small, tmp_path, bits=12, seed=0)
-    directory = tmp_path / "cells" / plan(load_suite(small), tmp_path)[0].identity.name
-    assert sorted(path.name for path in directory.iterdir()) == ["cell.json", "notebook.ipynb", "pid", "result.json"]
+    directory = tmp_path / "complete" / plan(load_suite(small), tmp_path)[0].identity.name
+    assert sorted(path.name for path in directory.iterdir()) == ["notebook.ipynb", "pid", "result.json", "run.json"]
 
 
 def test_the_notebook_is_given_the_whole_resolved_config(small: str, fast: list, tmp_path: Path) -> None:
     run_small(small, tmp_path, bits=12, seed=0)
     parameters = next(p for p in fast if p["center_weight"] != 0)
     run_dir = Path(parameters.pop("run_dir"))
-    assert parameters == load_suite(small).cells()[0].config.resolved().to_dict()
+    assert parameters == load_suite(small).runs()[0].config.resolved().to_dict()
     assert run_dir.parent == tmp_path / ".work"
 
 
@@ -50,7 +52,7 @@ def test_the_notebook_is_given_an_absolute_root(small: str, fast: list, tmp_path
     assert {p["root"] for p in fast} == {os.path.abspath("faces")}
 
 
-def test_complete_cells_are_not_run_again(small: str, fast: list, tmp_path: Path) -> None:
+def test_complete_runs_are_not_run_again(small: str, fast: list, tmp_path: Path) -> None:
     run_small(small, tmp_path, seed=[0, 1])
     fast.clear()
     run_small(small, tmp_path)
@@ -62,27 +64,27 @@ def test_complete_cells_are_not_run_again(small: str, fast: list, tmp_path: Path
     ]
 
 
-@pytest.mark.parametrize("damage", ["truncated", "corrupted", "foreign", "no cell.json", "no metrics"])
-def test_a_damaged_cell_is_run_again(small: str, fast: list, tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize("damage", ["truncated", "corrupted", "foreign", "no run.json", "no metrics"])
+def test_a_damaged_run_is_run_again(small: str, fast: list, tmp_path: Path, damage: str) -> None:
     run_small(small, tmp_path)
-    first, second = (tmp_path / "cells" / p.identity.name for p in plan(load_suite(small), tmp_path)[:2])
+    first, second = (tmp_path / "complete" / p.identity.name for p in plan(load_suite(small), tmp_path)[:2])
     if damage == "truncated":
         (first / "result.json").write_text((first / "result.json").read_text()[:100])
     elif damage == "corrupted":
         (first / "result.json").write_text((first / "result.json").read_text().replace('"map": 0.5', '"map": 0.9'))
     elif damage == "foreign":
         (first / "result.json").write_bytes((second / "result.json").read_bytes())
-    elif damage == "no cell.json":
-        (first / "cell.json").unlink()
+    elif damage == "no run.json":
+        (first / "run.json").unlink()
     else:
         edit(first / "result.json", "metrics", {})
     fast.clear()
     run_small(small, tmp_path)
     assert len(fast) == 1
-    assert read_cell(first)["result"]["metrics"]["map"] > 0
+    assert read_run(first)["result"]["metrics"]["map"] > 0
 
 
-def test_equal_cells_run_once_and_are_shown_under_each_variant(small: str, fast: list, tmp_path: Path) -> None:
+def test_equal_runs_run_once_and_are_shown_under_each_variant(small: str, fast: list, tmp_path: Path) -> None:
     variants = {"full": {}, "a": {"head": "fc"}, "b": {"head": "fc"}}
     path = write_suite(Path(small), variants=variants)
     run_small(path, tmp_path)
@@ -90,10 +92,10 @@ def test_equal_cells_run_once_and_are_shown_under_each_variant(small: str, fast:
     assert collect(load_suite(path), tmp_path)["variant"].value_counts().to_dict() == {"full": 6, "a": 6, "b": 6}
 
 
-def test_a_failed_cell_does_not_stop_the_others(small: str, fast: list, tmp_path: Path, capsys) -> None:
+def test_a_failed_run_does_not_stop_the_others(small: str, fast: list, tmp_path: Path, capsys) -> None:
     suite = load_suite(small).with_settings({"seed": [7, 0], "bits": 12})
-    assert run(suite, tmp_path, jobs=1) == 2
-    done = {p.cell.label: p.complete for p in plan(suite, tmp_path)}
+    assert run_suite(suite, tmp_path, jobs=1) == 2
+    done = {p.run.label: p.complete for p in plan(suite, tmp_path)}
     assert done == {
         "full 12 bits seed 7": False,
         "no_center 12 bits seed 7": False,
@@ -106,14 +108,14 @@ def test_a_failed_cell_does_not_stop_the_others(small: str, fast: list, tmp_path
     assert summary_line in capsys.readouterr().err
     assert (failed / "notebook.ipynb").exists()
     assert (failed / "error.txt").read_text().splitlines()[-1] == "ZeroDivisionError: seed seven is unlucky"
-    assert {path.suffix for path in (tmp_path / ".work").iterdir()} == {".lock", ".json"}
+    assert {path.suffix for path in (tmp_path / ".work").iterdir()} == {".lock", ".started", ".json"}
 
 
-def test_a_failure_is_forgotten_once_the_cell_is_complete(small: str, fast: list, tmp_path: Path) -> None:
+def test_a_failure_is_forgotten_once_the_run_is_complete(small: str, fast: list, tmp_path: Path) -> None:
     suite = load_suite(small).with_settings({"seed": 0, "bits": 12})
     failed = tmp_path / "failed" / plan(suite, tmp_path)[0].identity.name
     failed.mkdir(parents=True)
-    run(suite, tmp_path, jobs=1)
+    run_suite(suite, tmp_path, jobs=1)
     assert not failed.exists()
 
 
@@ -147,31 +149,31 @@ def test_nothing_starts_if_one_data_set_is_missing(small: str, fast: list, tmp_p
 
 
 def test_progress_tells_label_and_map(small: str, fast: list, tmp_path: Path, capsys) -> None:
-    run(load_suite(small).with_settings({"bits": 12, "seed": [0, 1]}), tmp_path, jobs=1)
+    run_suite(load_suite(small).with_settings({"bits": 12, "seed": [0, 1]}), tmp_path, jobs=1)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "small: 4 cells, 0 complete, 4 to do"
+    assert lines[0] == "small: 4 runs, 0 complete, 4 to do"
     assert lines[1].startswith("[1/4] full 12 bits seed 0: MAP 0.530, ")
     assert lines[4].startswith("[4/4] no_center 12 bits seed 1: MAP 0.470, ")
 
 
-def test_a_failed_cell_is_tried_again(small: str, fast: list, tmp_path: Path, monkeypatch, capsys) -> None:
-    honest, tries = attempt.execute, []
+def test_a_failed_run_is_attempted_again(small: str, fast: list, tmp_path: Path, monkeypatch, capsys) -> None:
+    honest, attempts = attempt.execute, []
 
     def execute(source, output, parameters, *rest) -> None:
-        tries.append(parameters["seed"])
-        if parameters["seed"] == 1 and tries.count(1) < 3:
+        attempts.append(parameters["seed"])
+        if parameters["seed"] == 1 and attempts.count(1) < 3:
             raise NotebookError("not yet")
         honest(source, output, parameters, *rest)
 
     monkeypatch.setattr(attempt, "execute", execute)
     suite = load_suite(small).with_settings({"bits": 12, "seed": [0, 1, 7]})
-    assert run(suite, tmp_path, jobs=1, only=["full"], retries=2) == 1
-    assert {seed: tries.count(seed) for seed in (0, 1, 7)} == {0: 1, 1: 3, 7: 3}
+    assert run_suite(suite, tmp_path, jobs=1, only=["full"], retries=2) == 1
+    assert {seed: attempts.count(seed) for seed in (0, 1, 7)} == {0: 1, 1: 3, 7: 3}
     assert [planned.complete for planned in plan(suite, tmp_path, ["full"])] == [True, True, False]
-    assert "full 12 bits seed 1: not yet; it will be tried again (2 of 2)" in capsys.readouterr().err
+    assert "full 12 bits seed 1: not yet; it will be attempted again (2 of 2)" in capsys.readouterr().err
 
 
-def test_a_complete_cell_leaves_no_try_behind(small: str, fast: list, tmp_path: Path) -> None:
+def test_a_complete_run_leaves_no_attempt_behind(small: str, fast: list, tmp_path: Path) -> None:
     """Nor those of a runner whose work this one could not go on with, as on a cluster without a shared disk."""
     suite = load_suite(small).with_settings({"bits": 12, "seed": 0})
     earlier = tmp_path / ".work" / f"{plan(suite, tmp_path)[0].identity.name}.earlier"
@@ -179,21 +181,21 @@ def test_a_complete_cell_leaves_no_try_behind(small: str, fast: list, tmp_path: 
     (earlier / "checkpoint.pt").write_text("half way")
     local = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
     with LocalCluster(**local, local_directory=str(tmp_path / "scratch")) as cluster:
-        assert run(suite, tmp_path, only=["full"], scheduler=cluster.scheduler_address) == 0
+        assert run_suite(suite, tmp_path, only=["full"], scheduler=cluster.scheduler_address) == 0
     assert not earlier.exists()
 
 
-def test_a_cell_that_another_runner_holds_is_left_to_it(small: str, fast: list, tmp_path: Path, capsys) -> None:
+def test_a_run_that_another_runner_holds_is_left_to_it(small: str, fast: list, tmp_path: Path, capsys) -> None:
     suite = load_suite(small).with_settings({"bits": 12, "seed": [0, 1]})
     held = plan(suite, tmp_path)[0]
     (tmp_path / ".work").mkdir()
     lock = FileLock(tmp_path / ".work" / f"{held.identity.name}.lock")
     with ThreadPoolExecutor(1) as executor, lock:
-        other = executor.submit(run, suite, tmp_path, jobs=1)
-        assert wait_for(lambda: len(list(tmp_path.glob("cells/*"))) == 3)
+        other = executor.submit(run_suite, suite, tmp_path, jobs=1)
+        assert wait_for(lambda: len(list(tmp_path.glob("complete/*"))) == 3)
         assert not other.done()
-        run(suite.with_settings({"seed": 0}), tmp_path / "elsewhere", jobs=1, only=["full"])
-        shutil.copytree(tmp_path / "elsewhere" / "cells", tmp_path / "cells", dirs_exist_ok=True)
+        run_suite(suite.with_settings({"seed": 0}), tmp_path / "elsewhere", jobs=1, only=["full"])
+        shutil.copytree(tmp_path / "elsewhere" / "complete", tmp_path / "complete", dirs_exist_ok=True)
     assert other.result() == 0
     assert (held.config.seed, held.config.center_weight) not in {(p["seed"], p["center_weight"]) for p in fast[:3]}
     assert "full 12 bits seed 0: run by another runner" in capsys.readouterr().err
@@ -202,14 +204,14 @@ def test_a_cell_that_another_runner_holds_is_left_to_it(small: str, fast: list, 
 def test_status_tells_what_is_done_running_failed_and_waiting(small: str, fast: list, tmp_path: Path, capsys) -> None:
     out = tmp_path / "runs"
     suite = load_suite(small).with_settings({"bits": 12, "seed": [0, 7, 1, 2]})
-    run(suite, out, jobs=1, only=["full"], command="python -m ablations run small")
+    run_suite(suite, out, jobs=1, only=["full"], command="python -m ablations run small")
     names = [planned.identity.name for planned in plan(suite, out, ["full"])]
-    shutil.rmtree(out / "cells" / names[2])
-    shutil.rmtree(out / "cells" / names[3])
+    shutil.rmtree(out / "complete" / names[2])
+    shutil.rmtree(out / "complete" / names[3])
     with FileLock(out / ".work" / f"{names[2]}.lock"):
         assert main(["status", str(out)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"small: 1 of 4 cells complete, 1 failed, 1 running, 1 waiting, about \d+ s left", lines[0])
+    assert re.fullmatch(r"small: 1 of 4 runs complete, 1 failed, 1 running, 1 waiting, about \d+ s left", lines[0])
     assert lines[1].startswith("  running: full 12 bits seed 1 (")
     failed = f"ZeroDivisionError: seed seven is unlucky (see {out / 'failed' / names[1]})"
     assert lines[2] == f"  failed: full 12 bits seed 7: {failed}"
@@ -217,6 +219,184 @@ def test_status_tells_what_is_done_running_failed_and_waiting(small: str, fast: 
     assert "  nothing runs; go on with: python -m ablations run small" in capsys.readouterr().out.splitlines()
 
 
+def test_status_takes_the_start_from_what_the_runner_wrote(small: str, fast: list, tmp_path: Path) -> None:
+    """A lock's modification time says nothing of it."""
+    suite = load_suite(small).with_settings({"bits": 12, "seed": 0})
+    run_suite(suite, tmp_path, jobs=1, only=["full"])
+    [directory] = (tmp_path / "complete").iterdir()
+    shutil.rmtree(directory)
+    work = tmp_path / ".work" / directory.name
+    written = float(Path(f"{work}.started").read_text())
+    assert 0 <= time.time() - written < 60
+    Path(f"{work}.started").write_text(repr(written - 600))
+    with FileLock(f"{work}.lock"):
+        os.utime(f"{work}.lock", (0, 0))
+        assert "  running: full 12 bits seed 0 (10 min)" in status(tmp_path).splitlines()
+
+
 def test_status_of_a_directory_in_which_nothing_ran(tmp_path: Path, capsys) -> None:
     assert main(["status", str(tmp_path)]) == 2
     assert capsys.readouterr().err == f"error: no suite was ever run in {tmp_path}\n"
+
+
+# Methods of one's own.
+
+
+def test_a_copy_of_a_file_of_ones_own_is_in_the_run_directory(small: str, fast: list, tmp_path: Path) -> None:
+    path = write_own(Path(small))
+    run_small(path, tmp_path, bits=12, seed=0)
+    for planned in plan(load_suite(path).with_settings({"bits": 12, "seed": 0}), tmp_path):
+        copy = tmp_path / "complete" / planned.identity.name / "pull.py"
+        assert (copy.read_text() if copy.exists() else None) == (OWN if planned.run.variant == "own" else None)
+
+
+def test_the_notebook_is_given_the_copy_and_the_constants_of_a_file_of_ones_own(
+    small: str, fast: list, tmp_path: Path
+) -> None:
+    path = write_own(Path(small))
+    run_suite(load_suite(path).with_settings({"bits": 12, "seed": 0}), tmp_path, jobs=1, only=["own"])
+    assert fast[0]["objective"] == f"{fast[0]['run_dir']}/pull.py:Pull"
+    assert fast[0]["tau"] == 0.5
+
+
+def test_an_edited_file_of_ones_own_runs_its_variants_alone_again(small: str, fast: list, tmp_path: Path) -> None:
+    path = write_own(Path(small))
+    run_small(path, tmp_path, bits=12)
+    fast.clear()
+    (tmp_path / "pull.py").write_text(OWN.replace("self.tau - ", "2 * self.tau - "))
+    run_small(path, tmp_path, bits=12)
+    assert [os.path.basename(parameters["objective"]) for parameters in fast] == ["pull.py:Pull"] * 3
+
+
+def test_one_variant_more_runs_alone(small: str, fast: list, tmp_path: Path) -> None:
+    run_small(small, tmp_path, bits=12)
+    fast.clear()
+    run_small(write_own(Path(small)), tmp_path, bits=12)
+    assert [os.path.basename(parameters["objective"]) for parameters in fast] == ["pull.py:Pull"] * 3
+
+
+def test_a_file_of_ones_own_that_is_moved_with_its_suite_runs_nothing_again(
+    small: str, fast: list, tmp_path: Path
+) -> None:
+    run_small(write_own(Path(small)), tmp_path, bits=12)
+    fast.clear()
+    (tmp_path / "elsewhere").mkdir()
+    run_small(write_own(tmp_path / "elsewhere" / "small.yaml"), tmp_path, bits=12)
+    assert fast == []
+
+
+BROKEN = {
+    "def compute(": ("def compute(self, outputs labels):", "invalid syntax"),
+    "return {": ("return {'pul': outputs.relaxed.mean()}", "it must give the terms ['pull'], not ['pul']"),
+    "constants =": ('constants = {"tau": 1 / 0}', "ZeroDivisionError: division by zero"),
+}
+
+
+@pytest.mark.parametrize("place", list(BROKEN))
+def test_a_broken_file_of_ones_own_is_one_sentence_before_any_run(
+    small: str, fast: list, tmp_path: Path, capsys, place: str
+) -> None:
+    path, own = write_own(Path(small)), tmp_path / "pull.py"
+    lines = OWN.splitlines()
+    [number] = [number for number, line in enumerate(lines) if place in line]
+    indent = lines[number][: -len(lines[number].lstrip())]
+    lines[number] = indent + BROKEN[place][0]
+    own.write_text("\n".join(lines))
+    assert main(["run", path, "--out", str(tmp_path / "runs")]) == 2
+    [sentence] = capsys.readouterr().err.splitlines()
+    assert re.search(
+        rf"^error: suite 'small'.*{re.escape(str(own))}, line \d+.*{re.escape(BROKEN[place][1])}", sentence
+    )
+    assert fast == []
+    assert not (tmp_path / "runs").exists()
+
+
+def test_each_method_of_ones_own_is_rehearsed_once(small: str, tmp_path: Path, monkeypatch) -> None:
+    rehearsed = []
+    monkeypatch.setattr(runner, "rehearse", rehearsed.append)
+    plan(load_suite(write_own(Path(small))), tmp_path, ["own"])
+    assert [config.bits for config in rehearsed] == [12, 48]
+
+
+# Runs that are complete under another source.
+
+
+@pytest.mark.parametrize("dry", [True, False], ids=["--dry-run", "run"])
+def test_what_is_complete_under_another_source_is_said(
+    small: str, fast: list, tmp_path: Path, capsys, dry: bool
+) -> None:
+    run_small(small, tmp_path, bits=12, seed=0)
+    (identity.CORE / "losses.py").write_text("a = 2")
+    arguments = ["run", small, "--out", str(tmp_path), "--jobs", "1", *(["--dry-run"] if dry else [])]
+    capsys.readouterr()
+    assert main([*arguments, "--set", "seed=0"]) == 0
+    said = capsys.readouterr()
+    assert said.err.splitlines()[0] == (
+        "2 of 4 runs are complete under another source (losses.py changed since) and are to be run again; "
+        "`report --any-source` shows them as they are"
+    )
+    if dry:
+        states = [line.rpartition(" (")[0] for line in said.out.splitlines()]
+        assert states == [
+            "full 12 bits seed 0: to do, as losses.py changed since it was complete",
+            "no_center 12 bits seed 0: to do, as losses.py changed since it was complete",
+            "full 48 bits seed 0: to do",
+            "no_center 48 bits seed 0: to do",
+        ]
+
+
+def test_nothing_is_said_of_other_sources_where_all_is_complete(small: str, fast: list, tmp_path: Path, capsys) -> None:
+    run_small(small, tmp_path, bits=12, seed=0)
+    (identity.CORE / "losses.py").write_text("a = 2")
+    run_small(small, tmp_path, bits=12, seed=0)
+    capsys.readouterr()
+    run_small(small, tmp_path, bits=12, seed=0)
+    assert capsys.readouterr().err.splitlines() == ["small: 2 runs, 2 complete, 0 to do"]
+
+
+def test_of_several_other_sources_the_newest_counts(small: str, fast: list, tmp_path: Path) -> None:
+    suite = load_suite(small).with_settings({"bits": 12, "seed": 0})
+    run_suite(suite, tmp_path, jobs=1, only=["full"])
+    for name in ("losses.py", "heads.py", "faces.py"):
+        (identity.CORE / name).write_text("a = 2")
+        if name == "heads.py":
+            run_suite(suite, tmp_path, jobs=1, only=["full"])
+    assert plan(suite, tmp_path, ["full"])[0].changed == ["faces.py"]
+
+
+# Validation.
+
+
+def test_validation_is_runs_like_all_others(small: str, fast: list, tmp_path: Path, capsys) -> None:
+    """They are other runs than those on the queries, complete once, and what fails is attempted again."""
+    run_small(small, tmp_path, bits=12, seed=0)
+    fast.clear()
+    arguments = [
+        "run",
+        small,
+        "--out",
+        str(tmp_path),
+        "--jobs",
+        "1",
+        "--set",
+        "scored_on=validation",
+        "--set",
+        "bits=12",
+    ]
+    assert main([*arguments, "--set", "seed=[0, 7]", "--retries", "1"]) == 1
+    seeds = [parameters["seed"] for parameters in fast]
+    assert {parameters["scored_on"] for parameters in fast} == {"validation"}
+    assert (seeds.count(0), seeds.count(7)) == (2, 4)
+    fast.clear()
+    assert main([*arguments, "--set", "seed=[0, 1]"]) == 0
+    assert [parameters["seed"] for parameters in fast] == [1, 1]
+    assert "--set scored_on=validation --set bits=12" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_validation_never_sees_a_query() -> None:
+    config = Config(new_people=0.25)
+    split, inner = load_split(config), load_split(dataclasses.replace(config, scored_on="validation"))
+    parts = [inner.training, inner.queries, inner.new_gallery, inner.new_queries]
+    images = [{image.tobytes() for image in part.images} for part in parts]
+    assert set().union(*images) == {image.tobytes() for image in split.training.images}
+    assert identity.faces_hash(config) != identity.faces_hash(dataclasses.replace(config, scored_on="validation"))
