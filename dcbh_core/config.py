@@ -45,10 +45,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Data:
-    """Which faces a config is about: its fields on data and split, filled in.
-
-    Attributes: see ``Config``.
-    """
+    """Which faces a config is about: its fields on data and split, filled in. They mean what they mean there."""
 
     dataset: str
     root: str | None
@@ -70,32 +67,32 @@ class Config:
     Attributes:
         dataset: ``orl``, ``lfw``, ``facescrub``, ``youtube_faces`` or ``folder``.
         root: Directory of ``facescrub`` and ``youtube_faces`` (DDH pickles) or ``folder`` (a sub-folder per person).
-        min_faces: Of ``lfw`` (20) and ``folder``: only people with at least so many photographs.
+        min_faces: Of ``lfw`` (20) and ``folder``, only people with at least so many photographs.
         queries_per_identity: Photographs of each person that become queries (3; LFW with 20 photographs each: 5).
-        split_seed: Draws which photographs become queries and which people are unseen (0).
+        split_seed: Draws which photographs become queries, and which people are unseen (0).
         new_people: Fraction of the people kept out of training altogether: the unseen identities.
         scored_on: ``queries``, or ``validation``: everything happens within a validation part of the training faces,
             and the queries are never looked at. Choices are made there.
         bits: Length of the codes.
         head: The hashing head, a name or ``FILE.py:NAME``; None takes the objective's.
         block_size: Descriptor entries for each bit (6), for heads that work on blocks.
-        multi_scale: Pooled features of stages 4 and 3 (the paper), or of stage 4 alone.
+        multi_scale: Whether the pooled features are those of stages 4 and 3 (the paper), or of stage 4 alone.
         width: Scales the number of channels; 1.0 is the paper's.
         objective: What training minimises, a name or ``FILE.py:NAME``.
         recipe: How it is trained: ``modern``, or ``published``, as the authors' code does.
         epochs: Passes over the training faces (60; published 2,000).
         batch_size: Faces in a step (64; published 256).
-        learning_rate: Of Adam (1e-3); with ``modern`` the highest of its schedule.
+        learning_rate: That of Adam (1e-3); with ``modern`` the highest of its schedule.
         weight_decay: L2 penalty on convolution and linear kernels (2e-4; published 0, as it had no effect there).
-        augment: Random flips and small shifts (on; published off).
-        seed: Of first weights, order, augmentation.
+        augment: Whether faces are flipped and slightly shifted at random (on; published off).
+        seed: Decides first weights, order and augmentation.
         device: ``auto``, ``cpu`` or ``cuda``.
         dtype: Autocast type of the network, ``auto``, ``float32`` or ``bfloat16``; auto is bfloat16 where the hardware
             computes in it, and float32 for ``published``.
         constants: Name and value of each constant of the objective that is set, in order of names.
 
     Raises:
-        ValueError: An unknown or impossible value, or one that has no effect on the chosen data set or objective.
+        ValueError: A value is unknown or impossible, or has no effect on the chosen data set or objective.
 
     Source: Jang et al., Deep Clustering and Block Hashing Network for Face Image Retrieval, ACCV 2018.
     """
@@ -209,12 +206,20 @@ class Config:
 
     @property
     def objective_class(self) -> type[Objective]:
-        """The class that ``objective`` means."""
+        """The class that ``objective`` means.
+
+        Raises:
+            ValueError: There is none, any more.
+        """
         return find_objective(self.objective)
 
     @property
     def head_class(self) -> type[Head]:
-        """The class that ``head`` means, the objective's own where none is given."""
+        """The class that ``head`` means, the objective's own where none is given.
+
+        Raises:
+            ValueError: There is none, any more.
+        """
         return find_head(self.head or self.objective_class.head)
 
     def own_files(self) -> dict[str, Path]:
@@ -240,7 +245,11 @@ class Config:
 
     @staticmethod
     def names(objective: str = "dcbh") -> list[str]:
-        """The names that a config with this objective takes: all fields, and the constants of the objective."""
+        """The names that a config with this objective takes: all fields, and the constants of the objective.
+
+        Raises:
+            ValueError: There is no such objective.
+        """
         return [field.name for field in _FIELDS] + list(find_objective(objective).constants)
 
     def to_dict(self) -> dict[str, Any]:
@@ -249,7 +258,7 @@ class Config:
         return fields | dict(self.constants)
 
     def portable(self) -> dict[str, Any]:
-        """As ``to_dict``, with files of your own by their names, wherever they lie."""
+        """As ``to_dict``, with files of one's own by their names, wherever they lie."""
         values = self.to_dict()
         for name in ("head", "objective"):
             file = own_file(values[name])
@@ -258,7 +267,7 @@ class Config:
         return values
 
     def data(self) -> Data:
-        """The fields on data and split, filled in. Needs no device."""
+        """The fields on data and split, filled in. It asks for no device."""
         default = DATASETS[self.dataset].default_min_faces
         many = default is not None and (self.min_faces or default) >= MANY_FACES
         decided = {"split_seed": 0, "queries_per_identity": 5 if many else 3, "min_faces": default}
@@ -294,7 +303,11 @@ def known_names(*objectives: type[Objective]) -> list[str]:
 
 
 def _checked_type(name: str, kind: str, optional: bool, value: Any) -> Any:
-    """``value`` as a ``kind``; whole floats pass as int, as JSON and papermill may write 60.0."""
+    """``value`` as a ``kind``; whole floats pass as int, as JSON and papermill may write 60.0.
+
+    Raises:
+        ValueError: It is of another kind.
+    """
     if value is None and optional:
         return None
     if kind in ("int", "float") and isinstance(value, int | float) and not isinstance(value, bool):
@@ -313,14 +326,14 @@ def _checked_type(name: str, kind: str, optional: bool, value: Any) -> Any:
 
 
 def resolved_device(device: str) -> str:
-    """``device``, or for "auto" what this machine has: "cuda" or "cpu"."""
+    """``device``, or for ``auto`` what this machine has: ``cuda`` or ``cpu``."""
     import torch
 
     return device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _fast_dtype(device: str) -> str:
-    """bfloat16 where the hardware computes in it, else float32."""
+    """``bfloat16`` where the hardware computes in it, else ``float32``."""
     import torch
 
     if device == "cuda":

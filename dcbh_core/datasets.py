@@ -18,27 +18,46 @@ from .ddh import read_ddh_file
 
 
 class Raw(NamedTuple):
-    """What a data set holds."""
+    """What a data set holds.
 
-    title: str  # for messages
-    images: np.ndarray  # (n, 3, 32, 32) uint8
-    labels: np.ndarray  # (n,) integers from 0
-    names: list[str]  # of the people, by label
-    num_training: int | None = None  # of a set with its own split: so many of the first faces are its training part
+    Attributes:
+        title: What messages call it.
+        images: Uint8 (n, 3, 32, 32).
+        labels: Integers (n,) from 0, the person on each.
+        names: The people's names, by label.
+        num_training: Of a set with its own split, so many of the first faces are its training part.
+    """
+
+    title: str
+    images: np.ndarray
+    labels: np.ndarray
+    names: list[str]
+    num_training: int | None = None
 
 
 class Dataset(NamedTuple):
-    """A data set: how it is read, and the facts that settings depend on."""
+    """A data set: how it is read, and the facts that settings depend on.
 
-    read: Callable[[Path | None, int | None], Raw]  # from root and min_faces, as far as it has use for them
-    root: bool = False  # whether it lies in a directory that the user names
-    min_faces: bool = False  # whether people with few photographs can be left out
+    Attributes:
+        read: Reads it from ``root`` and ``min_faces``, as far as it has use for them.
+        root: Whether it lies in a directory that the user names.
+        min_faces: Whether people with few photographs can be left out.
+        default_min_faces: How many photographs a person has at least where ``min_faces`` is not given.
+        own_split: Whether it comes with a training and a test part.
+    """
+
+    read: Callable[[Path | None, int | None], Raw]
+    root: bool = False
+    min_faces: bool = False
     default_min_faces: int | None = None
-    own_split: bool = False  # whether it comes with a training and a test part
+    own_split: bool = False
 
 
 def read_orl(root: Path | None, min_faces: int | None) -> Raw:
     """40 people, 10 grey photographs of 92 x 112 each, by AT&T Laboratories Cambridge.
+
+    Raises:
+        ModuleNotFoundError: The package that carries them is not installed.
 
     Source: Samaria and Harter, Parameterisation of a stochastic model for human face identification, 1994.
     """
@@ -69,6 +88,10 @@ def _orl_file(root: Path, name: str) -> io.BytesIO:
 def read_lfw(root: Path | None, min_faces: int | None) -> Raw:
     """Labeled Faces in the Wild, deep-funneled: the central 128 x 128 pixels, in the order that scikit-learn shuffles.
 
+    Raises:
+        OSError: They are neither here nor can they be downloaded.
+        ValueError: Nobody has so many photographs.
+
     Source: Huang et al., Labeled Faces in the Wild, University of Massachusetts, 2007.
     """
     from sklearn.datasets import fetch_lfw_people
@@ -88,7 +111,11 @@ def read_lfw(root: Path | None, min_faces: int | None) -> Raw:
 
 
 def read_folder(root: Path | None, min_faces: int | None) -> Raw:
-    """One sub-folder per person, in the order of their names; files that are no image are skipped with one warning."""
+    """One sub-folder per person, in the order of their names; files that are no image are skipped with one warning.
+
+    Raises:
+        ValueError: ``root`` is no directory, has no sub-folders, or these hold no image.
+    """
     root = _directory(root)
     people = [entry for entry in _visible(root) if entry.is_dir()]
     if not people:
@@ -128,6 +155,9 @@ def read_youtube_faces(root: Path | None, min_faces: int | None) -> Raw:
 def _read_ddh(root: Path, dataset: str, *directories: str) -> Raw:
     """All faces of DDH's pickles in two directories, the training part first.
 
+    Raises:
+        ValueError: A directory is missing or empty, a file is no such pickle, or a person has no training image.
+
     Source: Lin, Li and Tang, Discriminative Deep Hashing for Scalable Face Image Retrieval, IJCAI 2017.
     """
     parts = []
@@ -165,8 +195,8 @@ def read_image(source: Path | io.BytesIO) -> np.ndarray:
     """One photograph, upright, its central square averaged to (3, 32, 32) uint8; grey is repeated.
 
     Raises:
-        ValueError: grey values outside 16 bits, of which it is unknown what white is.
-        Exception: whatever Pillow raises on a file that it cannot read.
+        ValueError: It has grey values outside 16 bits, of which it is unknown what white is.
+        Exception: Whatever Pillow raises on a file that it cannot read.
     """
     from PIL import Image, ImageOps
 
@@ -188,7 +218,7 @@ def read_image(source: Path | io.BytesIO) -> np.ndarray:
 
 
 def _area_weights(size: int) -> np.ndarray:
-    """(32, size): how much each of ``size`` pixels in a row counts for each of 32, by the share that it covers.
+    """How much each of ``size`` pixels in a row counts for each of 32, by the share that it covers, (32, size).
 
     Pillow's BOX filter counts a pixel whole or not at all, which on ORL (92 to 32) is up to 18 grey levels off.
     """

@@ -88,13 +88,13 @@ def load_faces(dataset: str, root: str | os.PathLike[str] | None = None, min_fac
 
     Args:
         dataset: ``orl``, ``lfw``, ``facescrub``, ``youtube_faces`` or ``folder``.
-        root: the directory of the last three: of ``folder``, one sub-folder per person; of the others, DDH's pickles
+        root: The directory of the last three: of ``folder``, one sub-folder per person; of the others, DDH's pickles
             (the training part comes first).
-        min_faces: of ``lfw`` (20) and ``folder``, leave out the people with fewer photographs.
+        min_faces: Of ``lfw`` (20) and ``folder``, leave out the people with fewer photographs.
 
     Raises:
-        ValueError: the data set is unknown, or its files are not what they should be; the sentence names which.
-        ModuleNotFoundError: the package that carries ``orl`` is not installed.
+        ValueError: The data set is unknown, or its files are not what they should be; the sentence names which.
+        ModuleNotFoundError: The package that carries ``orl`` is not installed.
         OSError: ``lfw`` is neither here nor can it be downloaded.
     """
     config = Config(dataset=dataset, root=None if root is None else os.fspath(root), min_faces=min_faces)
@@ -108,7 +108,10 @@ def load_split(config: Config) -> Split:
     alone, so they are the same with and without ``new_people``. The paper's data keep their own training and test part.
 
     Raises:
-        ValueError: a person has too few photographs, fewer than two people are new or known, or as in ``load_faces``.
+        ValueError: A person has too few photographs, fewer than two people are unseen or known, or a reason of
+            ``load_faces``.
+        ModuleNotFoundError: As in ``load_faces``.
+        OSError: As in ``load_faces``.
     """
     data = config.data()
     faces, num_training = _load(data)
@@ -125,18 +128,23 @@ def load_split(config: Config) -> Split:
 def validation_split(
     training: Faces, queries_per_identity: int = 2, new_people: float = 0.25, split_seed: int = 0
 ) -> Split:
-    """Training faces split once more, in the same way, so that choices can be made without the queries: of the known
-    people (``split.training``) and of people that are new to a network trained on those.
+    """Training faces split once more, in the same way, so that choices can be made without the queries.
+
+    Args:
+        training: The faces that training may see, ``Split.training``.
+        queries_per_identity: Photographs of each person that become queries.
+        new_people: Fraction of the people that are unseen by a network trained on the rest.
+        split_seed: Draws both.
 
     Raises:
-        ValueError: as in ``load_split``.
+        ValueError: A person has too few photographs, or fewer than two people are unseen or known.
     """
     is_query = _draw_queries(training, queries_per_identity, split_seed)
     return _split(training, is_query, new_people, split_seed)
 
 
 def _split(faces: Faces, is_query: np.ndarray, new_people: float, split_seed: int | None) -> Split:
-    """The split with these queries, ``is_query`` (n,) bool, and a fraction of new people."""
+    """The split with these queries, ``is_query`` (n,) bool, and a fraction of unseen identities."""
     new = _draw_new_people(faces.num_identities, new_people, split_seed)
     known = np.setdiff1d(np.arange(faces.num_identities), new)
     gallery, queries = _part(faces, ~is_query, known), _part(faces, is_query, known)
@@ -146,8 +154,18 @@ def _split(faces: Faces, is_query: np.ndarray, new_people: float, split_seed: in
 
 
 def _draw_queries(faces: Faces, num_queries: int, seed: int, remedy: str = "") -> np.ndarray:
-    """(n,) bool: is this photograph a query? The same number is drawn for every person. ``remedy``: what else than
-    fewer queries would help where a person has too few photographs, with a place for the number needed."""
+    """Which photographs are queries, bool (n,); the same number is drawn for every person.
+
+    Args:
+        faces: All n of them.
+        num_queries: Of each person.
+        seed: Draws them, with the person's place.
+        remedy: What else than fewer queries would help where a person has too few photographs, with a place for the
+            number needed.
+
+    Raises:
+        ValueError: A person has too few photographs; up to ten are named.
+    """
     counts = np.bincount(faces.labels, minlength=faces.num_identities)
     short = [f"{faces.names[person]} has {counts[person]}" for person in np.flatnonzero(counts <= num_queries)]
     if short:
@@ -163,7 +181,11 @@ def _draw_queries(faces: Faces, num_queries: int, seed: int, remedy: str = "") -
 
 
 def _draw_new_people(num_people: int, fraction: float, seed: int | None) -> np.ndarray:
-    """Labels of the people kept out of training, in order; none where ``fraction`` is 0."""
+    """Labels of the people kept out of training, int64, in order; none where ``fraction`` is 0.
+
+    Raises:
+        ValueError: Fewer than two people are unseen or known.
+    """
     if fraction == 0:
         return np.zeros(0, np.int64)
     num_new = round(fraction * num_people)
@@ -183,7 +205,11 @@ def _part(faces: Faces, mask: np.ndarray, people: np.ndarray) -> Faces:
 
 
 def _load(data: Data) -> tuple[Faces, int | None]:
-    """All faces and, where a data set has its own split, how many of the first ones are its training part."""
+    """All faces and, where a data set has its own split, how many of the first ones are its training part.
+
+    Raises:
+        ValueError: There are fewer than two people, or the data set cannot be read.
+    """
     raw = DATASETS[data.dataset].read(None if data.root is None else Path(data.root), data.min_faces)
     people, labels, counts = np.unique(raw.labels, return_inverse=True, return_counts=True)
     kept = np.flatnonzero(counts >= (data.min_faces or 1))

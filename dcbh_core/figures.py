@@ -1,4 +1,4 @@
-"""Figures used by more than one notebook, all in one style: seaborn, colour-blind safe, axes with units.
+"""Figures that more than one notebook shows, all in one style: seaborn, colour-blind safe, axes with units.
 
 Imported by name (``from dcbh_core import figures``): the core itself needs no plotting library.
 """
@@ -46,7 +46,10 @@ def set_style() -> None:
 
 
 def compact(fig: Figure) -> Image:
-    """The figure as a picture of at most 256 colours, to end a cell with: a fraction of what it takes up otherwise."""
+    """The figure as a picture of at most 256 colours, to end a cell with: a fraction of what it takes up otherwise.
+
+    The figure is closed.
+    """
     from IPython.display import Image
     from PIL import Image as pillow
 
@@ -69,7 +72,13 @@ def show_face(ax: Axes, image: np.ndarray, title: str = "", frame: object = None
 
 
 def people(faces: Faces, count: int = 6, photographs: int = 7) -> Figure:
-    """The first people of a data set, one row each."""
+    """The first people of a data set, one row each.
+
+    Args:
+        faces: The data set.
+        count: Rows, as far as there are so many people.
+        photographs: Faces in a row, as far as the person has so many.
+    """
     count = min(count, faces.num_identities)
     fig, axes = plt.subplots(count, photographs, figsize=(0.95 * photographs, 1.05 * count), squeeze=False)
     for label, row in enumerate(axes):
@@ -113,8 +122,15 @@ def neighbors(
 ) -> Figure:
     """One row for each query in ``which``: the query, then what ``search`` found for it, nearest first.
 
-    Parameters: ``distances`` and ``indices`` (queries, k) from ``search``, ``ap`` (queries,). Right and wrong people
-    differ by colour and by mark; above each face stands its Hamming distance.
+    Right and wrong people differ by colour and by mark; above each face stands its Hamming distance.
+
+    Args:
+        queries: All queries.
+        which: Positions of those to be shown, (rows,).
+        gallery: The gallery.
+        distances: Of ``search``, (queries, k).
+        indices: Of ``search``, (queries, k): positions in the gallery.
+        ap: Average precision of each query, (queries,).
     """
     k = indices.shape[1]
     fig, axes = plt.subplots(len(which), k + 1, figsize=(1.02 * (k + 1) + 0.9, 1.32 * len(which)), squeeze=False)
@@ -131,9 +147,14 @@ def neighbors(
 
 
 def code_strips(images: np.ndarray, codes: np.ndarray, titles: Sequence[str]) -> Figure:
-    """Faces (n, 3, 32, 32) with their codes (n, bits) as strips: a dark cell is a 1, a light one a 0.
+    """Faces with their codes as strips: a dark field is a 1, a light one a 0.
 
     Bits in which a face differs from the first one are coloured and crossed.
+
+    Args:
+        images: Uint8 (n, 3, 32, 32).
+        codes: Bool (n, bits).
+        titles: A line above each strip, n of them.
     """
     n, bits = codes.shape
     fig, axes = plt.subplots(
@@ -157,10 +178,17 @@ def code_strips(images: np.ndarray, codes: np.ndarray, titles: Sequence[str]) ->
 
 
 def tsne(vectors: np.ndarray, perplexity: float = 30) -> np.ndarray:
-    """A map (n, 2) of vectors (n, d) by t-SNE, begun at the first two principal components, with a progress bar.
+    """A map of vectors in the plane by t-SNE, begun at the first two principal components, with a progress bar.
 
-    One thread, so that the map does not depend on how many there are. Where all vectors are the same (training has
-    failed), so are their places.
+    It runs in one thread, so that the map does not depend on how many there are. Where all vectors are the same
+    (training has failed), so are their places.
+
+    Args:
+        vectors: Codes or descriptors, (n, d).
+        perplexity: About how many neighbours a point heeds; at most n / 4 is taken.
+
+    Returns:
+        Places in the plane, float64 (n, 2).
 
     Source: van der Maaten and Hinton, Visualizing Data using t-SNE, JMLR 2008; by openTSNE (Poličar et al., 2019).
     """
@@ -184,8 +212,11 @@ def tsne(vectors: np.ndarray, perplexity: float = 30) -> np.ndarray:
 
 
 def sample(labels: np.ndarray, limit: int) -> np.ndarray:
-    """Positions, in order, of at most ``limit`` of the labels (n,), the same number of each person as far as there
-    are so many, and everybody at least once (even if there are more people than ``limit``)."""
+    """Positions, in order, of at most ``limit`` of the labels (n,), of each person as many as of any other.
+
+    A person who has fewer is there with all photographs, and everybody at least once, even if there are more people
+    than ``limit``.
+    """
     order = np.argsort(labels, kind="stable")
     people, first, counts = np.unique(labels[order], return_index=True, return_counts=True)
     turn = np.arange(len(labels)) - np.repeat(first, counts)  # the how-manieth of its person
@@ -193,10 +224,17 @@ def sample(labels: np.ndarray, limit: int) -> np.ndarray:
 
 
 def people_map(ax: Axes, points: np.ndarray, faces: Faces, is_query: np.ndarray, ringed: np.ndarray) -> None:
-    """Points (n, 2) of faces in the plane: colour and tag for the person, shape for gallery or query.
+    """Faces as points in the plane: colour and tag for the person, shape for gallery or query.
 
     There are more people than colours that an eye can tell apart, so a tag (see ``tags``) stands above the gallery
-    faces of each person, as long as there is room for all. ``ringed`` (n,) bool: faces to be pointed out.
+    faces of each person, as long as there is room for all.
+
+    Args:
+        ax: Where to draw.
+        points: Places of the faces, (n, 2).
+        faces: All n of them, gallery and queries.
+        is_query: Bool (n,).
+        ringed: Faces to be pointed out, bool (n,).
     """
     colors = np.array(sns.color_palette("colorblind", 10))[faces.labels % 10]
     x, y = points.T
@@ -227,7 +265,14 @@ def pairs_of_people(
 ) -> Figure:
     """One row for each pair: up to three queries and two gallery faces of the one person, then of the other.
 
-    Queries have a frame, a coloured one and a mark where ``wrong`` (queries,) bool is set.
+    Queries have a frame, and a coloured one and a mark where they are wrong.
+
+    Args:
+        gallery: The gallery.
+        queries: The queries, with the labels of the gallery.
+        wrong: Which queries find somebody else, bool (queries,).
+        pairs: Labels of the people, (rows, 2).
+        titles: A line above each row.
     """
     fig, axes = plt.subplots(len(pairs), 11, figsize=(9.6, 1.2 * len(pairs)), squeeze=False)
     for ax in axes.flat:

@@ -1,7 +1,8 @@
 """Hashing heads: from the descriptor of a face to one number for each bit.
 
 A head is one class that states its own facts. To add one to the kit, write the class and its line in ``HEADS``; one of
-your own needs neither, as ``Config(head="my_head.py:MyHead")`` names its file.
+your own needs neither, as ``Config(head="my_head.py:MyHead")`` names its file. n is the batch, d the length of the
+descriptor.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ class Head(nn.Module):
             ``bits * block_size`` and a linear layer makes it. If not, the descriptor is the pooled features themselves.
         relu: Whether a ReLU stands before the head, so that it sees no entry below 0. It matters with blocks only.
 
-    A head's ``__init__`` takes ``bits`` and ``size``: the block size if it works on blocks, else d.
+    Args:
+        bits: Length of the codes.
+        size: The block size if the head works on blocks, else d.
     """
 
     blocks: ClassVar[bool] = True
@@ -64,11 +67,12 @@ class BlockHead(Head):
 
 
 class SoftBlockHead(Head):
-    """Soft signed blocks, (n, bits): the logit of the mass that a block's softmax puts on its first half. No weights.
+    """Soft blocks: descriptor (n, bits * block_size) to z (n, bits). It has no weights.
 
-    The paper asks whether one entry holds half of the block's mass; this asks whether one half of the entries does.
-    With p that mass, z = log(p / (1 - p)) = logsumexp(first half) - logsumexp(second half), so every entry is heard in
-    every step, 0 and 1 are equally likely to begin with, and q = tanh(z) reaches -1 and 1.
+    The paper asks whether one entry holds half of the mass of a block's softmax; this asks whether one half of the
+    entries does. With p the mass of the first half, z is its logit, log(p / (1 - p)) = logsumexp(first half) -
+    logsumexp(second half). So every entry is heard in every step, 0 and 1 are equally likely to begin with, and
+    q = tanh(z) reaches -1 and 1.
     """
 
     relu = False  # it compares entries, and would be deaf to those below 0
@@ -84,7 +88,7 @@ class SoftBlockHead(Head):
 
 
 class FCHead(Head):
-    """Fully connected hashing: one linear layer, (n, bits * block_size) to (n, bits)."""
+    """Fully connected hashing: descriptor (n, bits * block_size) to z (n, bits) by one linear layer."""
 
     def __init__(self, bits: int, size: int):
         super().__init__(bits, size)
@@ -95,7 +99,7 @@ class FCHead(Head):
 
 
 class DivideEncodeHead(Head):
-    """Divide and encode: each block has a linear map of its own to one number.
+    """Divide and encode: descriptor (n, bits * block_size) to z (n, bits), each block by a linear map of its own.
 
     Source: Lin, Li and Tang, Discriminative Deep Hashing for Scalable Face Image Retrieval (DDH), IJCAI 2017.
     """
@@ -113,7 +117,7 @@ class DivideEncodeHead(Head):
 
 
 class DirectHead(Head):
-    """The peers' code layer: pooled features (n, d) to (n, bits) by one linear layer and batch normalisation.
+    """The peers' code layer: pooled features (n, d) to z (n, bits) by one linear layer and batch normalisation.
 
     With this head there is no layer in between: the descriptor is the pooled features themselves.
     """

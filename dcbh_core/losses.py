@@ -19,26 +19,41 @@ from torch import Tensor, nn
 
 
 class Sizes(NamedTuple):
-    """What an objective may need to know of the network and its training."""
+    """What an objective may need to know of the network and its training.
 
-    num_identities: int  # people in training, C
+    Attributes:
+        num_identities: The number of people in training, C.
+        bits: Length of the codes.
+        descriptor_size: Length of the descriptor, d.
+        seed: Decides draws that are no weights, such as code centres.
+    """
+
+    num_identities: int
     bits: int
-    descriptor_size: int  # d
-    seed: int = 0  # for draws that are no weights, such as code centres
+    descriptor_size: int
+    seed: int = 0
 
 
 class Outputs(NamedTuple):
-    """What the network says about a batch of n faces."""
+    """What the network says about a batch of n faces.
 
-    descriptor: Tensor  # (n, d), f in the paper: what the head takes
-    continuous: Tensor  # (n, bits), z: what the head gives; a bit is z >= 0
-    relaxed: Tensor  # (n, bits), q = tanh(z): the code before binarisation
-    code_logits: Tensor | None  # (n, C), of the linear classifier on q; None where the objective asks for none
-    feature_logits: Tensor | None  # (n, C), of the linear classifier on f; None where the objective asks for none
+    Attributes:
+        descriptor: (n, d), f in the paper: what the head takes.
+        continuous: (n, bits), z: what the head gives. A bit is z >= 0.
+        relaxed: (n, bits), q = tanh(z): the code before binarisation.
+        code_logits: (n, C), of the linear classifier on q; None where the objective asks for none.
+        feature_logits: (n, C), of the linear classifier on f; None where the objective asks for none.
+    """
+
+    descriptor: Tensor
+    continuous: Tensor
+    relaxed: Tensor
+    code_logits: Tensor | None
+    feature_logits: Tensor | None
 
 
 def quantization_loss(relaxed: Tensor, target: float) -> Tensor:
-    """mean | target - |q| |: pulls each relaxed bit q (n, bits) away from 0, towards +-target.
+    """mean | target - |q| |, a scalar: it pulls each relaxed bit q (n, bits) away from 0, towards +-target.
 
     The block head's q lies in [tanh(1/block_size - 0.5), tanh(0.5)]: with block size 6 and target 0.5 a zero costs at
     least 0.178 and a one at least 0.038, however well it is learnt.
@@ -47,7 +62,7 @@ def quantization_loss(relaxed: Tensor, target: float) -> Tensor:
 
 
 def center_loss(descriptor: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
-    """1/2 sum_i ||f_i - c_{y_i}||^2 over descriptors (n, d), labels (n,), centres (C, d); a sum, as in the paper.
+    """1/2 sum_i ||f_i - c_{y_i}||^2, a scalar, over descriptors (n, d), labels (n,), centres (C, d); a sum, as theirs.
 
     Source of the idea: Wen et al., A Discriminative Feature Learning Approach for Deep Face Recognition, ECCV 2016.
     """
@@ -55,7 +70,13 @@ def center_loss(descriptor: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
 
 
 def moved_centers(descriptor: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
-    """New centres (C, d): c_y <- (c_y + sum of the batch's f_i of person y) / (1 + n_y). People absent keep theirs."""
+    """New centres (C, d): c_y <- (c_y + sum of the batch's f_i of person y) / (1 + n_y). People absent keep theirs.
+
+    Args:
+        descriptor: f, (n, d).
+        labels: y, (n,).
+        centers: c, (C, d).
+    """
     # index_put accumulates repeated labels, and unlike index_add in a fixed order on CUDA.
     sums = torch.zeros_like(centers).index_put((labels,), descriptor, accumulate=True)
     # Not bincount, which on CUDA would wait for the device.
@@ -69,6 +90,10 @@ class Objective(nn.Module):
     A subclass states facts as class attributes and gives its terms; ``__init__`` needs to be written only for state of
     its own, such as centres, which lives here and not in the model.
 
+    Args:
+        sizes: Of the network.
+        **constants: Those that are not to be at their defaults.
+
     Attributes:
         head: The head that goes with it where a config names none.
         terms: The names of its terms, in order.
@@ -76,9 +101,10 @@ class Objective(nn.Module):
             attribute of the object. ``TERM_weight`` is the weight of a term (1 without such a constant), and a constant
             ``TERM_...`` belongs to that term: with weight 0 it has no effect. All are numbers, 0 or more.
         positive: The names of constants that must be above 0.
-        classifiers: Which linear classifiers over the people it wants of the network: "code" (on q), "feature" (on f).
+        classifiers: Which linear classifiers over the people it wants of the network: ``code`` (on q), ``feature`` (on
+            f).
         shallow: Whether shallow hashing (LSH, ITQ) is measured on the features that it learns.
-        weights: The weight of each term. Terms of weight 0 are computed too: they show what is not minimised.
+        weights: Name and weight of each term. Terms of weight 0 are computed too: they show what is not minimised.
     """
 
     head: ClassVar[str] = "block"
@@ -108,7 +134,12 @@ class Objective(nn.Module):
                 raise ValueError(f"{name} must be {'above 0' if name in cls.positive else '0 or more'}, not {value!r}")
 
     def compute(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
-        """Each term by name, a scalar before its weight, for the network's outputs on n faces and labels (n,) int64."""
+        """Each term by name, a scalar before its weight.
+
+        Args:
+            outputs: Of the network, for n faces.
+            labels: The person on each, int64 (n,).
+        """
         raise NotImplementedError
 
     def forward(self, outputs: Outputs, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

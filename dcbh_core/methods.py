@@ -1,4 +1,4 @@
-"""From the name of a head or an objective to its class: one of the kit's, or ``FILE.py:NAME``, one of your own."""
+"""From the name of a head or an objective to its class: one of the kit's, or ``FILE.py:NAME``, one of one's own."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def find(kind: str, name: str, base: type[M]) -> type[M]:
     """The class that ``name`` means: a name of the kit's, or FILE.py:NAME, whose file is executed to get at it.
 
     Args:
-        kind: "head" or "objective".
+        kind: ``head`` or ``objective``.
         name: What the config says.
         base: The class that it must be a subclass of.
 
@@ -67,7 +67,7 @@ def find(kind: str, name: str, base: type[M]) -> type[M]:
     if issubclass(found, Objective):
         terms = getattr(found, "terms", None)
         if not isinstance(terms, tuple) or not terms or "total" in terms:
-            raise ValueError(f"objective {name!r} must name its terms, none of them total: terms = (\"name\", ...)")
+            raise ValueError(f'objective {name!r} must name its terms, none of them total: terms = ("name", ...)')
     return found
 
 
@@ -85,7 +85,11 @@ def line_in(path: Path, error: BaseException) -> int | None:
 
 @functools.lru_cache(maxsize=64)
 def _executed(path: Path, source: str) -> types.ModuleType:
-    """The module that a file makes; once for each content, so that a class keeps its identity."""
+    """The module that a file makes; once for each content, so that a class keeps its identity.
+
+    Raises:
+        ValueError: It cannot be executed; the sentence names file and line.
+    """
     module = types.ModuleType(path.stem)
     module.__file__ = str(path)
     try:

@@ -26,13 +26,15 @@ ENCODE_BATCH = 512
 
 
 def channels_at(width: float, full_width: int) -> int:
-    """Channels of a layer that has ``full_width`` of them in the paper."""
+    """The number of channels of a layer that has ``full_width`` of them in the paper."""
     return max(1, round(full_width * width))
 
 
 def descriptor_size(config: Config) -> int:
-    """Length of the descriptor f under a resolved config: ``bits * block_size``, or, with a head that does not work on
-    blocks, that of the pooled features."""
+    """Length of the descriptor f under a resolved config.
+
+    It is ``bits * block_size``, or, with a head that does not work on blocks, that of the pooled features.
+    """
     if config.block_size is not None:
         return config.bits * config.block_size
     pooled = STAGES[-2:] if config.multi_scale else STAGES[-1:]
@@ -42,8 +44,15 @@ def descriptor_size(config: Config) -> int:
 class Backbone(nn.Module):
     """VGG-style stages: standardised faces (n, 3, 32, 32) to pooled features (n, 768 * width), or 512 * width.
 
-    Each stage halves the image. Features of the last stage come first, those of the stage before it follow
-    (the multi-scale descriptor) unless ``multi_scale`` is off.
+    Each stage halves the image.
+
+    Args:
+        width: Scales the number of channels.
+        multi_scale: Whether the features of the last stage, which come first, are followed by those of the stage before
+            it (the multi-scale descriptor).
+
+    Attributes:
+        num_features: Length of the pooled features.
     """
 
     def __init__(self, width: float, multi_scale: bool):
@@ -82,9 +91,14 @@ class DCBH(nn.Module):
         num_identities: The number of people in training.
 
     Attributes:
-        mean, std: Mean and standard deviation of the training faces, one scalar each, so that it takes raw images.
-        code_classifier, feature_classifier: Linear layers over the people, on q and on f; None where the objective asks
-            for none.
+        config: The config, resolved.
+        num_identities: The number of people in training, C.
+        mean: Mean of the training faces, one scalar, so that it takes raw images.
+        std: Their standard deviation, one scalar.
+        code_classifier: Linear layer on q, (n, bits) to (n, C); None where the objective asks for none.
+        feature_classifier: Linear layer on f, (n, d) to (n, C); None where the objective asks for none.
+
+    Source: Jang et al., ACCV 2018, section 3.
     """
 
     mean: Tensor
@@ -124,11 +138,11 @@ class DCBH(nn.Module):
         self.std.copy_(((counts * (values - mean) ** 2).sum() / counts.sum()).sqrt())
 
     def standardize(self, images: Tensor) -> Tensor:
-        """Raw images (n, 3, 32, 32) as the network wants them: (x - mean) / (std + 1e-5) * 0.1, in [-1, 1]."""
+        """Raw images (n, 3, 32, 32) as the network takes them: (x - mean) / (std + 1e-5) * 0.1, clipped to [-1, 1]."""
         return ((images.float() - self.mean) / (self.std + 1e-5) * 0.1).clamp(-1, 1)
 
     def features(self, images: Tensor) -> Tensor:
-        """Descriptor f (n, descriptor_size) of raw images (n, 3, 32, 32)."""
+        """Descriptors f (n, d) of raw images (n, 3, 32, 32), with gradients."""
         x = self.standardize(images).contiguous(memory_format=torch.channels_last)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16"):
             pooled = self.backbone(x)
@@ -144,9 +158,9 @@ class DCBH(nn.Module):
         return Outputs(f, z, q, code_logits, feature_logits)
 
     def encode(self, images: np.ndarray | Tensor) -> np.ndarray:
-        """Codes: raw images (n, 3, 32, 32) uint8 to bool (n, bits).
+        """Codes: raw images uint8 (n, 3, 32, 32) to bool (n, bits).
 
-        Any n; runs in batches, in evaluation mode.
+        It takes any n, and runs in batches and in evaluation mode.
 
         Raises:
             ValueError: The images have another shape or type.
@@ -154,7 +168,7 @@ class DCBH(nn.Module):
         return self.binarize(self.describe(images))
 
     def describe(self, images: np.ndarray | Tensor) -> np.ndarray:
-        """Descriptors: raw images (n, 3, 32, 32) uint8 to float32 (n, d): what the code is made of.
+        """Descriptors: raw images uint8 (n, 3, 32, 32) to float32 (n, d): what the code is made of.
 
         d is ``bits * block_size``; with a head that does not work on blocks descriptors are the pooled features.
 
@@ -187,6 +201,9 @@ class DCBH(nn.Module):
         """Write ``model.safetensors``, ``config.json`` and a model card ``README.md`` into ``directory``.
 
         A copy of the file of a head or an objective of one's own is laid beside them.
+
+        Raises:
+            OSError: A file cannot be written, or one's own cannot be read any more.
         """
         from safetensors.torch import save
 
@@ -207,7 +224,7 @@ class DCBH(nn.Module):
 
         Args:
             directory: Where it lies.
-            device: "auto", "cpu" or "cuda".
+            device: ``auto``, ``cpu`` or ``cuda``.
             own_code: Whether the file of a head or an objective of one's own, which lies beside the weights, may be
                 executed. Say so only of models whose author you trust.
 
@@ -263,7 +280,10 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def model_card(model: DCBH) -> str:
-    """A short model card (Mitchell et al., Model Cards for Model Reporting, 2019) in Markdown."""
+    """A short model card in Markdown.
+
+    Source: Mitchell et al., Model Cards for Model Reporting, FAT* 2019.
+    """
     config = types.SimpleNamespace(**model.config.portable())
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return f"""# {config.bits}-bit codes of faces by the objective {config.objective}

@@ -145,24 +145,24 @@ PEERS: dict[str, type[Objective]] = {
 
 
 def central_loss(continuous: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
-    """Binary cross-entropy of z (n, bits) to the code centres (C, bits), +-1, of labels (n,), mean over both."""
+    """Binary cross-entropy of z (n, bits) to the code centres (C, bits), +-1, of labels (n,); the mean, a scalar."""
     # h = (1 + tanh z) / 2 is the logistic function of 2 z; from logits the logarithm is exact where h rounds to 0 or 1.
     return F.binary_cross_entropy_with_logits(2 * continuous, (centers[labels] + 1) / 2)
 
 
 def log_cosh(x: Tensor) -> Tensor:
-    """log cosh x without overflow: |x| + log(1 + e^(-2|x|)) - log 2."""
+    """log cosh x, entry by entry, without overflow: |x| + log(1 + e^(-2|x|)) - log 2."""
     return x.abs() + F.softplus(-2 * x.abs()) - np.log(2)
 
 
 def cosines(x: Tensor) -> Tensor:
-    """(n, n): the cosine between each two rows of x (n, d)."""
+    """The cosine between each two rows of x (n, d), (n, n)."""
     unit = F.normalize(x)
     return unit @ unit.T
 
 
 def off_diagonal_mean(x: Tensor) -> Tensor:
-    """The mean of x (n, n) without its diagonal."""
+    """The mean of x (n, n) without its diagonal, a scalar."""
     n = len(x)
     return (x.sum() - x.diagonal().sum()) / (n * (n - 1))
 
@@ -174,10 +174,10 @@ def code_centers(num_identities: int, bits: int, seed: int) -> Tensor:
     in half of their bits, or in all. Otherwise words are picked greedily, those with as many ones as zeros first, at
     the largest mutual distance at which enough are found.
 
-    Source: Yuan et al., CVPR 2020, section 3.1, where the words of the second case are drawn without a check.
-
     Raises:
         ValueError: There are more people than words of so few bits.
+
+    Source: Yuan et al., CVPR 2020, section 3.1, where the words of the second case are drawn without a check.
     """
     rng = np.random.default_rng(seed)
     matrix = hadamard(bits)
@@ -223,7 +223,10 @@ def hadamard(n: int) -> np.ndarray | None:
 
 
 def _conference(q: int) -> np.ndarray:
-    """(q + 1, q + 1): zero diagonal, +-1 elsewhere, orthogonal rows; symmetric for q = 1 mod 4, else antisymmetric."""
+    """A conference matrix int64 (q + 1, q + 1): zero diagonal, +-1 elsewhere, orthogonal rows.
+
+    It is symmetric for q = 1 mod 4, else antisymmetric.
+    """
     squares = np.zeros(q, np.int64) - 1
     squares[np.arange(1, q) ** 2 % q] = 1
     squares[0] = 0

@@ -14,18 +14,23 @@ ITERATIONS = 50  # of ITQ; Gong and Lazebnik use 50
 
 @dataclasses.dataclass(frozen=True)
 class LinearHash:
-    """Bits are the signs of (x - mean) @ projection, with mean (d,) and projection (d, bits)."""
+    """A linear hash function: bits are the signs of (x - mean) @ projection.
+
+    Attributes:
+        mean: The mean of the vectors that it was made from, float64 (d,).
+        projection: Float64 (d, bits).
+    """
 
     mean: np.ndarray
     projection: np.ndarray
 
     def encode(self, vectors: np.ndarray) -> np.ndarray:
-        """Codes, bool (n, bits), of vectors (n, d)."""
+        """Codes bool (n, bits) of vectors (n, d)."""
         return (vectors - self.mean) @ self.projection >= 0
 
 
 def lsh(vectors: np.ndarray, bits: int, seed: int) -> LinearHash:
-    """Random projections: hyperplanes of random direction through the mean of ``vectors`` (n, d).
+    """Random projections: hyperplanes of random direction, drawn by ``seed``, through the mean of vectors (n, d).
 
     Source: Charikar, Similarity Estimation Techniques from Rounding Algorithms, STOC 2002.
     """
@@ -39,10 +44,15 @@ def itq(vectors: np.ndarray, bits: int, seed: int) -> LinearHash:
     With V (n, bits) the projections on the principal directions, codes B and rotation R minimise |B - V R|^2 in turns:
     B = sign(V R), then R = U W from the singular value decomposition V^T B = U S W. R starts at random.
 
-    Source: Gong and Lazebnik, Iterative Quantization: A Procrustean Approach to Learning Binary Codes, CVPR 2011.
+    Args:
+        vectors: Those to be hashed, (n, d).
+        bits: Length of the codes.
+        seed: Draws the first rotation.
 
     Raises:
         ValueError: n - 1 or d is smaller than ``bits``, so there are not that many principal directions.
+
+    Source: Gong and Lazebnik, Iterative Quantization: A Procrustean Approach to Learning Binary Codes, CVPR 2011.
     """
     from scipy.linalg import eigh
 

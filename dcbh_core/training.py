@@ -56,8 +56,8 @@ def train(
         faces: Training faces, labels 0..C-1.
         checkpoint: A file. If it holds an interrupted training of the same config and faces, that one goes on and
             ends at the same weights; if it is damaged, a warning says so and training starts again. It is written at
-            the end of an epoch, at most every ``checkpoint_seconds``.
-        checkpoint_seconds: See there.
+            the end of an epoch.
+        checkpoint_seconds: The least time between two of them.
 
     Returns:
         The model, in evaluation mode, and one dict per epoch: the means over batches of the objective's terms (before
@@ -143,7 +143,11 @@ class Training:
         return torch.optim.Adam(groups, lr=learning_rate, fused=True, capturable=self.images.is_cuda)
 
     def run_epoch(self) -> dict[str, float]:
-        """One pass over the faces; returns and keeps its means."""
+        """Make one pass over the faces; return its means, which go into the history too.
+
+        Raises:
+            TrainingDiverged: A term became NaN or infinite.
+        """
         self.model.train()
         generator = torch.Generator(self.images.device).manual_seed(self.config.seed * 2**20 + self.epoch)
         torch.manual_seed(self.config.seed * 2**20 + self.epoch)  # for layers that take no generator
@@ -160,7 +164,15 @@ class Training:
         return means
 
     def step(self, images: Tensor, labels: Tensor) -> Tensor:
-        """One batch (n, 3, 32, 32) and (n,); returns the terms and their total, without waiting for the device."""
+        """Train on one batch, without waiting for the device.
+
+        Args:
+            images: Uint8 (n, 3, 32, 32).
+            labels: Int64 (n,).
+
+        Returns:
+            The terms before their weights, and their weighted total, (terms + 1,).
+        """
         outputs = self.model(images)
         total, terms = self.objective(outputs, labels)
         self.optimizer.zero_grad()
@@ -170,7 +182,7 @@ class Training:
         return torch.stack([*(terms[name] for name in self.objective.weights), total]).detach()
 
     def batches(self, generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
-        """Images and labels of an epoch's batches: all faces in a new order, flipped and shifted if asked for."""
+        """Images and labels of an epoch's batches: all faces in a new order, flipped and shifted if so configured."""
         order = torch.randperm(len(self.images), generator=generator, device=self.images.device)
         images, labels = self.images[order], self.labels[order]
         if self.config.augment:
@@ -187,7 +199,10 @@ class Training:
             group["lr"].fill_(self.learning_rate * factor)
 
     def means(self, losses: Tensor) -> dict[str, float]:
-        """The mean of each term and of the total over an epoch's steps (steps, terms + 1).
+        """The mean of each term and of the total over an epoch's steps.
+
+        Args:
+            losses: What each step gave, (steps, terms + 1).
 
         Raises:
             TrainingDiverged: One that counts is NaN or infinite.
@@ -354,7 +369,10 @@ class CapturedSteps:
 
 
 def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Flip half of the images (n, 3, 32, 32) and shift each by up to 2 pixels per axis, repeating the border."""
+    """The images uint8 (n, 3, 32, 32), half of them flipped, each shifted by up to 2 pixels per axis.
+
+    Pixels that a shift uncovers repeat the border.
+    """
     n, _, height, width = images.shape
     device = images.device
     shifts = torch.randint(-MAX_SHIFT, MAX_SHIFT + 1, (2, n, 1), generator=generator, device=device)
@@ -368,7 +386,11 @@ def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def progress_bar(**options: Any) -> Any:
-    """A bar by tqdm in a terminal or a live notebook, nothing in a log; TQDM_DISABLE=1 silences both."""
+    """A bar by tqdm in a terminal or a live notebook, nothing in a log; TQDM_DISABLE=1 silences both.
+
+    Args:
+        **options: Of tqdm.
+    """
     from tqdm.auto import tqdm
 
     # None leaves it to tqdm to look for a terminal. Its bar for notebooks takes no notice of the variable.
