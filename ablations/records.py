@@ -13,7 +13,7 @@ import pandas as pd
 
 from dcbh_core.methods import unknown_name
 
-from .report import SHALLOW, UNSEEN, missing_runs
+from .report import SHALLOW, UNSEEN, missing_runs, read_table
 from .suite import Suite
 
 RESULTS = Path(__file__).parent / "results"
@@ -86,7 +86,7 @@ def _parts(name: str, directory: Path) -> list[Path]:
 def _read(path: Path) -> pd.DataFrame:
     text = path.read_text("utf-8")
     machine = re.search("^# machine: (.*)$", text, re.M)
-    frame = pd.read_csv(io.StringIO(text), comment="#")
+    frame = read_table(io.StringIO(re.sub("^#.*\n", "", text, flags=re.M)))
     return frame.assign(machine=machine[1]) if machine else frame
 
 

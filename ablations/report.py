@@ -13,7 +13,7 @@ import shlex
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pandas as pd
 from filelock import FileLock
@@ -36,6 +36,7 @@ SHALLOW = {
     "ITQ on softmax descriptors": "itq_descriptor",
 }
 RUNS = "runs.csv"
+TEXTS = ("variant", "device", "dtype", "machine", "torch", "faces", "identity", "changed")  # columns, of what is there
 UNSEEN = "unseen_"  # in front of a metric: among people kept out of training
 TITLES = {"map": "MAP", "map_worst": "MAP, worst order of ties", "map_best": "MAP, best order of ties"}
 
@@ -107,8 +108,7 @@ def summary(frame: pd.DataFrame, suite: Suite, metric: str = "map") -> pd.DataFr
     Raises:
         ValueError: There is no such metric.
     """
-    if metric not in frame:
-        raise unknown_name("metric", metric, [str(column) for column in frame.columns])
+    require_metric(frame, suite, metric)
     sources = {variant: (variant, metric) for variant in suite.variants}
     if metric in ("map", f"{UNSEEN}map"):
         prefix = metric.removesuffix("map")
@@ -146,6 +146,17 @@ def summary(frame: pd.DataFrame, suite: Suite, metric: str = "map") -> pd.DataFr
                 }
             )
     return pd.DataFrame(rows)
+
+
+def require_metric(frame: pd.DataFrame, suite: Suite, metric: str) -> None:
+    """Refuse a metric that the runs do not have.
+
+    Raises:
+        ValueError: There is no such metric; the nearest is named.
+    """
+    known = [str(column) for column in frame.select_dtypes("number") if column not in ("seed", *suite.grid)]
+    if metric not in known:
+        raise unknown_name("metric", metric, known)
 
 
 def table(statistics: pd.DataFrame, suite: Suite) -> pd.DataFrame:
@@ -271,8 +282,7 @@ def build_report(
     if frame.empty:
         first = command("run", suite_name, settings or {}, where or {}, out)
         raise ValueError(f"no run of suite {suite.name!r} is complete in {out}; start it first: {first}")
-    if metric not in frame:
-        raise unknown_name("metric", metric, [name for name in frame.columns[: frame.columns.get_loc("seconds")]])
+    require_metric(frame, suite, metric)
     reports = Path(out).absolute() / "reports"
     reports.mkdir(parents=True, exist_ok=True)
     # Made apart and moved as a whole set, so that two reports at a time cannot mix.
@@ -294,7 +304,12 @@ def build_report(
 
 def read_runs(directory: str | os.PathLike[str]) -> pd.DataFrame:
     """The frame of ``collect`` that ``build_report`` has laid into a directory."""
-    return pd.read_csv(Path(directory) / RUNS, float_precision="round_trip").fillna({"changed": ""})
+    return read_table(Path(directory) / RUNS).fillna({"changed": ""})
+
+
+def read_table(source: str | os.PathLike[str] | TextIO) -> pd.DataFrame:
+    """A CSV of runs. Texts stay texts, as that of a variant named "12" or "None"."""
+    return pd.read_csv(source, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=[""])
 
 
 def write_tables(directory: str | os.PathLike[str], frame: pd.DataFrame, suite: Suite, metric: str = "map") -> None:

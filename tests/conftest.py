@@ -48,9 +48,8 @@ def small(still_core: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     notebooks.mkdir()
     defaults = "\n".join(f"{name} = None" for name in ("run_dir", *NAMES))
     write_notebook(notebooks / identity.TRAINING_NOTEBOOK, defaults, STUB)
-    write_notebook(
-        notebooks / identity.REPORT_NOTEBOOK, "suite = out = settings = where = metric = tables = 0", REPORT_STUB
-    )
+    report_defaults = "suite = out = settings = where = metric = report_dir = None"
+    write_notebook(notebooks / identity.REPORT_NOTEBOOK, report_defaults, REPORT_STUB)
     monkeypatch.setattr(identity, "NOTEBOOKS", notebooks)
     monkeypatch.setattr(
         identity,

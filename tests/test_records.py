@@ -1,6 +1,5 @@
-"""Recorded results come back as they were, and no cell is recorded twice."""
+"""Recorded results come back as they were, and no run is recorded twice."""
 
-import re
 from pathlib import Path
 
 import pandas as pd
@@ -10,11 +9,11 @@ from ablations import records
 from ablations.records import record, recorded
 from ablations.report import notes, summary
 from ablations.suite import load_suite
-from tests.stub_suite import made_up
+from ablations.tuning import tuning_suite
+from tests.stub_suite import made_up, write_suite
 
 
-def test_recorded_figures_come_back(small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "RESULTS", tmp_path)
+def test_recorded_metrics_come_back(small: str, tmp_path: Path) -> None:
     suite = load_suite(small)
     frame = made_up(suite, [0, 1, 2])
     path = record(suite, frame, "python -m ablations run small")
@@ -24,7 +23,7 @@ def test_recorded_figures_come_back(small: str, tmp_path: Path, monkeypatch: pyt
         "# seeds: 0, 1, 2",
         "# machine: 2-core x86-64 CPU, float32, torch 2.13",
     ]
-    back = recorded("small")
+    back = recorded("small", tmp_path)
     columns = ["variant", "seed", "bits", "map", "chance", "pixels", "descriptor", "seconds"]
     pd.testing.assert_frame_equal(back[columns], frame[columns].round(6))
     assert list(back.columns) == [*columns, "machine"]
@@ -33,16 +32,14 @@ def test_recorded_figures_come_back(small: str, tmp_path: Path, monkeypatch: pyt
     pd.testing.assert_frame_equal(summary(back, suite)[numbers], summary(frame, suite)[numbers], atol=1e-5)
 
 
-def test_an_incomplete_suite_is_not_recorded(small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "RESULTS", tmp_path)
+def test_an_incomplete_suite_is_not_recorded(small: str, tmp_path: Path) -> None:
     suite = load_suite(small)
-    with pytest.raises(ValueError, match="missing cells: no_center 48 bits seed 2"):
+    with pytest.raises(ValueError, match="missing runs: no_center 48 bits seed 2"):
         record(suite, made_up(suite, [0, 1, 2]).iloc[:-1], "command")
     assert not (tmp_path / "small.csv").exists()
 
 
-def test_parts_of_a_suite_come_back_together(small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "RESULTS", tmp_path)
+def test_parts_of_a_suite_come_back_together(small: str, tmp_path: Path) -> None:
     suite = load_suite(small)
     whole = made_up(suite, [0, 1, 2])
     whole["machine"] = whole["bits"].map({12: "a GPU", 48: "a CPU"})
@@ -50,38 +47,46 @@ def test_parts_of_a_suite_come_back_together(small: str, tmp_path: Path, monkeyp
         record(suite.with_settings({"bits": [bits]}), whole[whole["bits"] == bits], "command", part)
     assert sorted(path.name for path in tmp_path.glob("*.csv")) == ["small.csv", "small.long.csv"]
     (tmp_path / "small_tuning.csv").write_text("variant,map\nfull,0.5\n")  # no part of it
-    back = recorded("small")
+    back = recorded("small", tmp_path)
     pd.testing.assert_frame_equal(summary(back, suite), summary(whole.round(6), suite))
     assert {bits: set(rows["machine"]) for bits, rows in back.groupby("bits")} == {
         12: {"a GPU, float32, torch 2.13"},
         48: {"a CPU, float32, torch 2.13"},
     }
-    assert "These cells were run on machines of different kinds: a CPU, float32, torch 2.13; a GPU" in " ".join(
+    assert "These runs are from machines of different kinds: a CPU, float32, torch 2.13; a GPU" in " ".join(
         notes(suite, back)
     )
 
 
-def test_no_cell_is_recorded_in_two_parts(small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "RESULTS", tmp_path)
+def test_no_run_is_recorded_in_two_parts(small: str, tmp_path: Path) -> None:
     suite = load_suite(small)
     frame = made_up(suite, [0, 1, 2])
     record(suite, frame, "command")
     record(suite, frame, "command")  # the same part again takes its place
-    with pytest.raises(ValueError, match=r"two recorded parts of suite 'small' hold one cell \(variant full, "):
+    with pytest.raises(ValueError, match=r"two recorded parts of suite 'small' hold one run \(variant full, "):
         record(suite, frame, "command", "again")
     assert [path.name for path in tmp_path.glob("*.csv")] == ["small.csv"]
 
 
-def test_nothing_recorded_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "RESULTS", tmp_path)
+def test_nothing_recorded_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="unknown recorded suite 'orl'"):
-        recorded("orl")
+        recorded("orl", tmp_path)
+
+
+def test_recorded_names_are_texts(small: str, tmp_path: Path) -> None:
+    """Those that look like numbers, like nothing, or like a comment as well."""
+    variants = {"6": {}, "None": {"center_weight": 0}, "3 # 4": {"block_size": 3}}
+    suite = load_suite(write_suite(Path(small), variants=variants))
+    record(suite, made_up(suite, [0, 1, 2]), "command")
+    assert recorded("small", tmp_path)["variant"].unique().tolist() == list(variants)
 
 
 def test_committed_results_fit_their_suites() -> None:
     for path in records.RESULTS.glob("*.csv"):
         name = path.stem.split(".")[0]
         frame = recorded(name)
-        suite = load_suite(re.sub("_(tuning|validation)$", "", name))
+        suite = load_suite(name.removesuffix("_tuning"))
+        if name.endswith("_tuning"):
+            suite = tuning_suite(suite)
         assert set(frame["variant"]) <= set(suite.variants)
         assert frame["map"].between(0, 1).all()

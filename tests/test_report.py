@@ -1,7 +1,10 @@
-"""Reports summarise the cells of a suite, and refuse to mix what must not be compared."""
+"""Reports summarise the runs of a suite, from their directories alone, and mix nothing that must not be compared."""
 
 import dataclasses
+import re
+import shutil
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,21 +13,36 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from ablations import identity, report
-from ablations import suite as suites
-from ablations.report import collect, markdown, missing_cells, notes, summary, table
-from ablations.runner import plan, run
-from ablations.suite import load_suite
-from dcbh_core import figures
-from tests.stub_suite import GRIDS, STUB, edit, made_up, run_small, write_notebook, write_suite
+from ablations import figures, identity, report
+from ablations.__main__ import main
+from ablations.report import (
+    build_report,
+    caption,
+    collect,
+    markdown,
+    missing_runs,
+    notes,
+    read_runs,
+    summary,
+    table,
+    tables,
+    what_changes,
+    write_tables,
+)
+from ablations.runner import plan, run_suite
+from ablations.suite import Suite, load_suite
+from dcbh_core import Config, config
+from tests.stub_suite import GRIDS, REPORT_STUB, edit, made_up, run_small, write_own, write_suite
+
+NOTEBOOKS = identity.NOTEBOOKS  # the shipped ones, before a fixture puts stubs in their place
 
 
 def test_a_table_counts_the_seeds_of_each_point(tmp_path: Path) -> None:
     suite = load_suite(write_suite(tmp_path / "s.yaml", grid=GRIDS))
     frame = pd.DataFrame(
         [
-            {"variant": cell.variant, **cell.point, "map": 0.5, "chance": 0.1, "pixels": 0.2, "descriptor": 0.6}
-            for cell in suite.cells()
+            {"variant": run.variant, **run.point, "map": 0.5, "chance": 0.1, "pixels": 0.2, "descriptor": 0.6}
+            for run in suite.runs()
         ]
     )
     full = table(summary(frame, suite), suite).set_index("variant").loc["full"]
@@ -68,7 +86,7 @@ def test_differences_are_over_the_seeds_that_both_have(small: str) -> None:
     assert differences == pytest.approx([b - a for a, b in zip(full, other, strict=True)])
 
 
-def test_floor_and_ceiling_come_from_the_reference(small: str) -> None:
+def test_baselines_and_descriptor_come_from_the_reference(small: str) -> None:
     suite = load_suite(small)
     frame = made_up(suite, [0, 1, 2])
     statistics = summary(frame, suite)
@@ -80,8 +98,8 @@ def test_floor_and_ceiling_come_from_the_reference(small: str) -> None:
         "descriptor, not binarised",
     ]
     assert row_of(statistics, "raw pixels", 12)["mean"] == pytest.approx(0.31)
-    ceiling = row_of(statistics, "descriptor, not binarised", 12)
-    assert ceiling["mean"] == pytest.approx(sum(values_of(frame, "full", 12, "descriptor")) / 3)
+    descriptor = row_of(statistics, "descriptor, not binarised", 12)
+    assert descriptor["mean"] == pytest.approx(sum(values_of(frame, "full", 12, "descriptor")) / 3)
 
 
 def test_fewer_than_three_seeds_show_points_and_no_interval(small: str) -> None:
@@ -100,7 +118,7 @@ def test_a_metric_that_is_not_there_is_named(small: str) -> None:
 
 
 @pytest.fixture
-def fixed() -> tuple[suites.Suite, pd.DataFrame]:
+def fixed() -> tuple[Suite, pd.DataFrame]:
     """One code length, MAP 0.5, 0.6, 0.7 of `full`, and 0.1 less for `no_center`."""
     suite = load_suite("orl_quick").with_settings({"bits": 12})
     suite = dataclasses.replace(suite, variants={name: suite.variants[name] for name in ("full", "no_center")})
@@ -142,63 +160,99 @@ def test_a_table_with_missing_seeds_says_so(fixed) -> None:
     assert text["no_center"] == "0.400 / 0.500 (2 of 3 seeds)"
 
 
-def seen_and_new_figures() -> tuple[suites.Suite, pd.DataFrame]:
-    """Two methods at two lengths, one of them with shallow methods; new people are 0.5 harder."""
+def seen_and_unseen_metrics() -> tuple[Suite, pd.DataFrame]:
+    """Two methods at two lengths, one of them with shallow methods; unseen people are twice as hard."""
     suite = load_suite("peers_orl").with_settings({"seed": [0, 1, 2], "bits": [12, 48]})
-    suite = dataclasses.replace(
-        suite, variants={name: suite.variants[name] for name in ("dcbh", "softmax")}, tuning=None
-    )
+    variants = {name: suite.variants[name] for name in ("dcbh", "softmax")}
+    suite = dataclasses.replace(suite, variants=variants, tuning=None)
     rows = []
-    for cell in suite.cells():
-        score = 0.6 + cell.point["bits"] / 1000 + 0.1 * (cell.variant == "softmax") + cell.point["seed"] / 100
-        figures = {"map": score, "chance": 0.1, "pixels": 0.2, "descriptor": 0.9}
-        if cell.variant == "softmax":
-            figures |= {"lsh_pixels": 0.3, "itq_pixels": 0.4, "lsh_descriptor": 0.5, "itq_descriptor": score - 0.05}
-        new = {f"new_{name}": value / 2 for name, value in figures.items()}
-        rows.append({"variant": cell.variant, **cell.point, **figures, **new})
+    for run in suite.runs():
+        score = 0.6 + run.point["bits"] / 1000 + 0.1 * (run.variant == "softmax") + run.point["seed"] / 100
+        metrics = {"map": score, "chance": 0.1, "pixels": 0.2, "descriptor": 0.9}
+        if run.variant == "softmax":
+            metrics |= {"lsh_pixels": 0.3, "itq_pixels": 0.4, "lsh_descriptor": 0.5, "itq_descriptor": score - 0.05}
+        unseen = {f"unseen_{name}": value / 2 for name, value in metrics.items()}
+        rows.append({"variant": run.variant, **run.point, **metrics, **unseen})
     return suite, pd.DataFrame(rows)
 
 
 def test_shallow_methods_are_rows_from_the_softmax_variants_runs() -> None:
-    suite, frame = seen_and_new_figures()
-    statistics = summary(frame, suite, "new_map")
+    suite, frame = seen_and_unseen_metrics()
+    statistics = summary(frame, suite, "unseen_map")
     assert statistics[statistics["bits"] == 12]["variant"].tolist() == [
         *("chance", "raw pixels", "LSH on pixels", "ITQ on pixels"),
         *("LSH on softmax descriptors", "ITQ on softmax descriptors", "dcbh", "softmax", "descriptor, not binarised"),
     ]
     row = row_of(statistics, "ITQ on softmax descriptors", 48)
-    softmax = values_of(frame, "softmax", 48, "new_map")
-    dcbh = values_of(frame, "dcbh", 48, "new_map")
+    softmax = values_of(frame, "softmax", 48, "unseen_map")
+    dcbh = values_of(frame, "dcbh", 48, "unseen_map")
     assert row["values"] == pytest.approx([value - 0.025 for value in softmax])
     assert row["differences"] == pytest.approx([value - 0.025 - d for value, d in zip(softmax, dcbh, strict=True)])
 
 
-def test_seen_and_new_stand_side_by_side() -> None:
-    suite, frame = seen_and_new_figures()
-    tables = {metric: table(summary(frame, suite, metric), suite) for metric in ("map", "new_map")}
-    text = report.side_by_side(tables)
-    assert list(text.columns) == ["variant", "12 bits, seen", "12 bits, new", "48 bits, seen", "48 bits, new"]
-    for metric, name in (("map", "seen"), ("new_map", "new")):
+def test_seen_and_unseen_stand_side_by_side() -> None:
+    suite, frame = seen_and_unseen_metrics()
+    text = tables(frame, suite)
+    assert list(text.columns) == ["variant", "12 bits, seen", "12 bits, unseen", "48 bits, seen", "48 bits, unseen"]
+    for metric, name in (("map", "seen"), ("unseen_map", "unseen")):
+        alone = table(summary(frame, suite, metric), suite)
         for bits in ("12 bits", "48 bits"):
-            assert text[f"{bits}, {name}"].tolist() == tables[metric][bits].tolist()
-    assert report.side_by_side({"map": tables["map"]}) is tables["map"]
+            assert text[f"{bits}, {name}"].tolist() == alone[bits].tolist()
 
 
-def test_the_figure_of_seen_against_new_shows_every_method_but_the_floors() -> None:
-    suite, frame = seen_and_new_figures()
-    rows = report.seen_and_new(frame, suite)
+def test_without_unseen_people_there_is_one_column_for_each_point(small: str) -> None:
+    suite = load_suite(small)
+    frame = made_up(suite, [0, 1, 2])
+    pd.testing.assert_frame_equal(tables(frame, suite), table(summary(frame, suite), suite))
+
+
+def test_the_figure_of_seen_against_unseen_shows_every_method_but_the_baselines() -> None:
+    suite, frame = seen_and_unseen_metrics()
+    rows = report.seen_and_unseen(frame, suite)
     assert set(rows["variant"]) == {"dcbh", "softmax", *report.SHALLOW, "descriptor, not binarised"}
     assert rows["point"].unique().tolist() == ["12 bits", "48 bits"]
     row = next(r for _, r in rows.iterrows() if r["variant"] == "dcbh" and r["point"] == "48 bits")
-    of_dcbh = row_of(summary(frame, suite, "new_map"), "dcbh", 48)
-    assert (row["new"], row["new_half_width"]) == (of_dcbh["mean"], of_dcbh["half_width"])
-    assert row["seen"] == pytest.approx(2 * row["new"])
-    panels = figures.seen_against_new(rows).axes
+    of_dcbh = row_of(summary(frame, suite, "unseen_map"), "dcbh", 48)
+    assert (row["unseen"], row["unseen_half_width"]) == (of_dcbh["mean"], of_dcbh["half_width"])
+    assert row["seen"] == pytest.approx(2 * row["unseen"])
+    panels = figures.seen_against_unseen(rows).axes
     assert [ax.get_title() for ax in panels] == ["12 bits", "48 bits"]
     assert all(len(ax.containers) == 7 for ax in panels)
 
 
-def test_collect_gives_one_row_per_complete_cell(small: str, fast: list, tmp_path: Path) -> None:
+def test_the_caption_says_of_whom_and_over_how_many_seeds(small: str) -> None:
+    suite, frame = seen_and_unseen_metrics()
+    assert caption(suite, frame) == (
+        "MAP among people of the training set (seen) and people kept out of it (unseen) (mean over 3 seeds ± "
+        "half-width of its 95 % t interval); below the variants, their paired differences to dcbh:"
+    )
+    two = load_suite(small).with_settings({"seed": [0, 1]})
+    assert caption(two, made_up(two, [0, 1]), "descriptor") == (
+        "descriptor; below the variants, their paired differences to full:"
+    )
+
+
+def test_what_a_variant_changes_is_said_in_words(tmp_path: Path) -> None:
+    variants = {"dcbh": {}, "csq": {"objective": "csq"}, "direct": {"head": "direct"}, "same": {"head": "direct"}}
+    words = what_changes(load_suite(write_suite(tmp_path / "s.yaml", variants=variants)))
+    assert words["variant"].tolist() == list(variants)
+    assert words["what"].tolist() == [
+        "the reference",
+        "head = direct, block_size = none, objective = csq, feature_weight = none, quantization_weight = 0.0001, "
+        "quantization_target = none, center_weight = none",
+        *["head = direct, block_size = none"] * 2,
+    ]
+
+
+def test_variants_without_the_reference_are_shown_without_differences(small: str) -> None:
+    suite = load_suite(small)
+    frame = made_up(suite, [0, 1, 2])
+    statistics = summary(frame[frame["variant"] != "full"], suite)
+    assert (row_of(statistics, "full", 12)["n"], row_of(statistics, "no_center", 12)["n"]) == (0, 3)
+    assert row_of(statistics, "no_center", 12)["differences"] == ()
+
+
+def test_collect_gives_one_row_per_complete_run(small: str, fast: list, tmp_path: Path) -> None:
     run_small(small, tmp_path, bits=12, seed=[0, 1])
     frame = collect(load_suite(small), tmp_path)
     assert frame[["variant", "bits", "seed", "map", "device", "seconds"]].to_numpy().tolist() == [
@@ -209,17 +263,17 @@ def test_collect_gives_one_row_per_complete_cell(small: str, fast: list, tmp_pat
     ]
 
 
-def test_missing_cells_are_named(small: str, fast: list, tmp_path: Path) -> None:
+def test_missing_runs_are_named(small: str, fast: list, tmp_path: Path) -> None:
     run_small(small, tmp_path, bits=12)
     suite = load_suite(small).with_settings({"seed": 0})
     assert notes(suite, collect(suite, tmp_path)) == [
-        "Missing cells (2 of 4): full 48 bits seed 0, no_center 48 bits seed 0."
+        "Missing runs (2 of 4): full 48 bits seed 0, no_center 48 bits seed 0."
     ]
 
 
-def test_cells_of_different_dtype_are_not_mixed(small: str, fast: list, tmp_path: Path) -> None:
+def test_runs_of_different_dtype_are_not_mixed(small: str, fast: list, tmp_path: Path) -> None:
     run_small(small, tmp_path)
-    path = tmp_path / "cells" / plan(load_suite(small), tmp_path)[1].identity.name / "result.json"
+    path = tmp_path / "complete" / plan(load_suite(small), tmp_path)[1].identity.name / "result.json"
     edit(path, "environment", {"device": "cpu", "dtype": "bfloat16", "machine": "a CPU", "torch": "2.13"})
     message = r"different dtype .*full 12 bits seed 0 \(float32\) and no_center 12 bits seed 0 \(bfloat16\)"
     with pytest.raises(ValueError, match=message):
@@ -234,65 +288,241 @@ def test_a_suite_about_dtypes_may_mix_them(small: str, fast: list, tmp_path: Pat
 
 def test_machines_of_different_kinds_are_noted(small: str, fast: list, tmp_path: Path) -> None:
     run_small(small, tmp_path)
-    path = tmp_path / "cells" / plan(load_suite(small), tmp_path)[1].identity.name / "result.json"
+    path = tmp_path / "complete" / plan(load_suite(small), tmp_path)[1].identity.name / "result.json"
     edit(path, "environment", {"device": "cpu", "dtype": "float32", "machine": "another CPU", "torch": "2.13"})
     suite = load_suite(small)
     assert notes(suite, collect(suite, tmp_path)) == [
-        "These cells were run on machines of different kinds: a CPU; another CPU."
+        "These runs are from machines of different kinds: a CPU; another CPU."
     ]
 
 
-def change_code() -> None:
-    path = identity.notebook(identity.TRAINING_NOTEBOOK)
-    write_notebook(path, "run_dir = None", "changed = True", STUB)
+# Which of the runs there are count.
 
 
-def test_cells_of_different_code_are_not_mixed(small: str, fast: list, tmp_path: Path) -> None:
+def change_source(content: str = "a = 2") -> None:
+    (identity.CORE / "losses.py").write_text(content)
+
+
+def test_runs_of_another_source_are_missing(small: str, fast: list, tmp_path: Path) -> None:
     suite = load_suite(small)
-    run(suite, tmp_path, jobs=1, only=["full"])
-    change_code()
-    run(suite, tmp_path, jobs=1, only=["no_center"])
-    with pytest.raises(ValueError, match=r"different code .*full 12 bits seed 0 .* and no_center 12 bits seed 0"):
-        collect(suite, tmp_path)
+    run_suite(suite, tmp_path, jobs=1, only=["full"])
+    change_source()
+    run_suite(suite, tmp_path, jobs=1, only=["no_center"])
+    frame = collect(suite, tmp_path)
+    assert frame["variant"].unique().tolist() == ["no_center"]
+    assert notes(suite, frame)[0].startswith("Missing runs (6 of 12): full 12 bits seed 0, ")
 
 
-def test_cells_of_older_code_are_shown_with_a_note(small: str, fast: list, tmp_path: Path) -> None:
-    run_small(small, tmp_path)
-    change_code()
-    frame = collect(load_suite(small), tmp_path)
+def test_runs_of_another_source_are_shown_with_a_footnote_when_asked_for(
+    small: str, fast: list, tmp_path: Path
+) -> None:
+    suite = load_suite(small)
+    run_suite(suite, tmp_path, jobs=1, only=["full"])
+    change_source()
+    run_suite(suite, tmp_path, jobs=1, only=["no_center"])
+    frame = collect(suite, tmp_path, any_source=True)
     assert len(frame) == 12
-    assert notes(load_suite(small), frame) == ["The code has changed since these cells were run."]
+    assert notes(suite, frame) == [
+        "Made by another source than the present one (losses.py changed since): 6 of 12 runs, of full."
+    ]
 
 
-def test_cells_of_the_present_code_are_preferred(small: str, fast: list, tmp_path: Path) -> None:
-    old = identity.notebook(identity.TRAINING_NOTEBOOK).read_text()
+def test_an_edited_file_of_ones_own_leaves_the_other_rows(small: str, fast: list, tmp_path: Path) -> None:
+    suite = load_suite(write_own(Path(small)))
+    run_suite(suite, tmp_path, jobs=1)
+    own = tmp_path / "pull.py"
+    own.write_text(own.read_text().replace("self.tau - ", "2 * self.tau - "))
+    assert collect(suite, tmp_path)["variant"].unique().tolist() == ["full", "no_center"]
+    assert notes(suite, collect(suite, tmp_path, any_source=True)) == [
+        "Made by another source than the present one (own/pull.py changed since): 6 of 18 runs, of own."
+    ]
+
+
+@pytest.mark.parametrize("any_source", [False, True])
+def test_runs_of_the_present_source_are_preferred(small: str, fast: list, tmp_path: Path, any_source: bool) -> None:
+    """To newer ones too."""
+    suite = load_suite(small)
+    for content in ("a = 1", "a = 2"):
+        change_source(content)
+        run_small(small, tmp_path)
+    change_source("a = 1")
+    frame = collect(suite, tmp_path, any_source)
+    assert (len(frame), notes(suite, frame)) == (12, [])
+
+
+def test_of_several_other_sources_the_newest_is_shown(small: str, fast: list, tmp_path: Path) -> None:
+    for content in ("a = 1", "a = 2"):
+        change_source(content)
+        run_small(small, tmp_path, bits=12, seed=0)
+    newest = {planned.identity.whole for planned in plan(load_suite(small), tmp_path)}
+    change_source("a = 3")
+    frame = collect(load_suite(small), tmp_path, any_source=True)
+    assert len(frame) == 2
+    assert set(frame["identity"]) < newest
+
+
+def test_runs_of_this_machines_dtype_are_preferred(small: str, fast: list, tmp_path: Path, monkeypatch) -> None:
+    """To newer ones too, where the suite leaves the dtype to the machine."""
+    path = write_suite(Path(small), base={"device": "cpu"})
+    for dtype in ("float32", "bfloat16"):
+        monkeypatch.setattr(config, "_fast_dtype", lambda device, dtype=dtype: dtype)
+        run_small(path, tmp_path, bits=12, seed=0)
+    monkeypatch.setattr(config, "_fast_dtype", lambda device: "float32")
+    frame = collect(load_suite(path), tmp_path)
+    assert frame["dtype"].tolist() == ["float32"] * 2
+
+
+def test_runs_of_another_machines_dtype_are_shown_where_there_are_no_others(
+    small: str, fast: list, tmp_path: Path, monkeypatch
+) -> None:
+    path = write_suite(Path(small), base={"device": "cpu"})
+    for dtype in ("float32", "bfloat16"):
+        monkeypatch.setattr(config, "_fast_dtype", lambda device, dtype=dtype: dtype)
+        if dtype == "float32":
+            run_small(path, tmp_path, bits=12, seed=0)
+    assert collect(load_suite(path), tmp_path)["dtype"].tolist() == ["float32"] * 2
+
+
+def test_runs_on_different_faces_are_not_mixed(small: str, fast: list, tmp_path: Path, monkeypatch) -> None:
+    suite = load_suite(small)
+    run_suite(suite, tmp_path, jobs=1, only=["full"])
+    monkeypatch.setattr(identity, "faces_hash", lambda config: "other faces")
+    run_suite(suite, tmp_path, jobs=1, only=["no_center"])
+    with pytest.raises(ValueError, match="no_center 12 bits seed 0 was run on other faces than the runs before it"):
+        collect(suite, tmp_path)
+    run_suite(suite, tmp_path, jobs=1)
+    assert set(collect(suite, tmp_path)["faces"]) == {"other faces"}
+
+
+def test_a_suite_about_splits_may_have_several_faces(small: str, fast: list, tmp_path: Path) -> None:
+    path = write_suite(Path(small), variants={"full": {}, "other": {"split_seed": 1}})
+    run_small(path, tmp_path, bits=12)
+    assert collect(load_suite(path), tmp_path)["faces"].nunique() == 2
+
+
+# The page.
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict]]:
+    """Runs the stub of the report notebook in this process; gives the list of the parameters of all executions."""
+    executed: list[dict] = []
+
+    def execute(source: Path, output: Path, parameters: dict) -> None:
+        executed.append(parameters)
+        exec(REPORT_STUB, dict(parameters))
+        nbformat.write(nbformat.v4.new_notebook(), output)
+
+    monkeypatch.setattr(report, "execute", execute)
+    return executed
+
+
+def test_a_report_needs_no_faces(small: str, fast: list, in_process: list, tmp_path: Path, monkeypatch) -> None:
+    def gone(config: Config) -> None:
+        raise FileNotFoundError("no faces there")
+
     run_small(small, tmp_path)
-    change_code()
+    for name in ("faces_hash", "load_split"):
+        monkeypatch.setattr(identity, name, gone)
+    monkeypatch.setattr("dcbh_core.faces.load_split", gone)
+    assert "| no_center − full |" in (build_report(small, tmp_path) / "table.md").read_text()
+
+
+def test_the_tables_are_made_by_the_notebook_alone(small: str, fast: list, tmp_path: Path, monkeypatch) -> None:
     run_small(small, tmp_path)
-    identity.notebook(identity.TRAINING_NOTEBOOK).write_text(old)
-    assert notes(load_suite(small), collect(load_suite(small), tmp_path)) == []
+    notebook = nbformat.v4.new_notebook()
+    monkeypatch.setattr(report, "execute", lambda source, output, parameters: nbformat.write(notebook, output))
+    monkeypatch.setattr(report, "summary", lambda *arguments: pytest.fail("a table was made"))
+    directory = build_report(small, tmp_path)
+    assert sorted(path.name for path in directory.iterdir()) == ["report.html", "report.ipynb", "runs.csv"]
+
+
+def test_the_notebook_is_given_what_was_asked_for(small: str, fast: list, in_process: list, tmp_path: Path) -> None:
+    run_small(small, tmp_path)
+    change_source()
+    build_report(
+        small, tmp_path, settings={"seed": [0, 1]}, where={"bits": 12}, metric="precision_at_50", any_source=True
+    )
+    [parameters] = in_process
+    assert Path(parameters.pop("report_dir")).parent == tmp_path / "reports"
+    wanted = {"settings": {"seed": [0, 1]}, "where": {"bits": 12}, "metric": "precision_at_50"}
+    assert parameters == {"suite": small, **wanted}
+    assert len(read_runs(tmp_path / "reports" / "small")) == 4
+
+
+def test_runs_come_back_from_their_table_as_they_were(small: str, fast: list, tmp_path: Path, in_process: list) -> None:
+    """Names that look like numbers, or like nothing, included."""
+    variants = {"6": {}, "None": {"center_weight": 0}, "3": {"block_size": 3}}
+    path = write_suite(Path(small), variants=variants)
+    run_small(path, tmp_path)
+    frame = collect(load_suite(path), tmp_path)
+    pd.testing.assert_frame_equal(read_runs(build_report(path, tmp_path)), frame, check_dtype=False)
+
+
+def test_a_table_of_another_metric(small: str, fast: list, in_process: list, tmp_path: Path, capsys) -> None:
+    run_small(small, tmp_path)
+    assert main(["report", small, "--out", str(tmp_path), "--metric", "precision_at_50"]) == 0
+    suite = load_suite(small)
+    printed = capsys.readouterr().out
+    assert markdown(table(summary(collect(suite, tmp_path), suite, "precision_at_50"), suite)) in printed
+    assert "raw pixels" not in printed
+
+
+@pytest.mark.parametrize(
+    ("metric", "hint"), [("precision_at_5", "; did you mean 'precision_at_50'?"), ("device", ""), ("bits", "")]
+)
+def test_an_unknown_metric_names_the_nearest(
+    small: str, fast: list, tmp_path: Path, capsys, metric: str, hint: str
+) -> None:
+    run_small(small, tmp_path, bits=12, seed=0)
+    assert main(["report", small, "--out", str(tmp_path), "--metric", metric]) == 2
+    known = "map, map_worst, map_best, precision_at_50, chance, pixels, descriptor, seconds"
+    assert capsys.readouterr().err.splitlines()[-1] == f"error: unknown metric {metric!r}{hint} (known: {known})"
+
+
+def test_written_tables_hold_seen_and_unseen(tmp_path: Path) -> None:
+    suite, frame = seen_and_unseen_metrics()
+    write_tables(tmp_path, frame, suite)
+    assert markdown(tables(frame, suite)) in (tmp_path / "table.md").read_text()
+    assert report.latex(tables(frame, suite)) == (tmp_path / "table.tex").read_text()
+    rows = pd.read_csv(tmp_path / "summary.csv")
+    assert rows["metric"].unique().tolist() == ["map", "unseen_map"]
+    assert len(rows) == 2 * len(summary(frame, suite))
+
+
+def test_the_shipped_notebook_makes_the_tables_of_any_metric(small: str, fast: list, tmp_path: Path) -> None:
+    """The real one, executed by the real papermill."""
+    run_small(small, tmp_path, bits=12)
+    shutil.copy(NOTEBOOKS / identity.REPORT_NOTEBOOK, identity.NOTEBOOKS / identity.REPORT_NOTEBOOK)
+    directory = build_report(small, tmp_path, where={"bits": 12}, metric="precision_at_50")
+    suite = load_suite(small).where({"bits": 12})
+    row = markdown(table(summary(collect(suite, tmp_path), suite, "precision_at_50"), suite)).splitlines()[-1]
+    assert row in (directory / "table.md").read_text()
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert re.search(
+        r"<td[^>]*>" + r"</td>\s*<td[^>]*>".join(map(re.escape, cells)), (directory / "report.html").read_text()
+    )
 
 
 def test_two_reports_at_a_time_do_not_mix(small: str, fast: list, tmp_path: Path, monkeypatch) -> None:
     run_small(small, tmp_path)
-    nbformat.write(nbformat.v4.new_notebook(), identity.NOTEBOOKS / identity.REPORT_NOTEBOOK)
     both = threading.Barrier(2)
 
-    def execute(source, output, parameters) -> None:
-        cell = nbformat.v4.new_markdown_cell(f"bits {parameters['settings']['bits']}")
+    def execute(source: Path, output: Path, parameters: dict) -> None:
+        cell = nbformat.v4.new_markdown_cell(f"bits {parameters['where']['bits']}")
         nbformat.write(nbformat.v4.new_notebook(cells=[cell]), output)
         both.wait(30)
 
     monkeypatch.setattr(report, "execute", execute)
     with ThreadPoolExecutor(2) as executor:
-        list(executor.map(lambda bits: report.build_report(small, tmp_path, {"bits": bits}), (12, 48)))
+        list(executor.map(lambda bits: build_report(small, tmp_path, where={"bits": bits}), (12, 48)))
     directory = tmp_path / "reports" / "small"
-    bits = {int(value) for value in pd.read_csv(directory / "cells.csv")["bits"]}
+    bits = {int(value) for value in pd.read_csv(directory / "runs.csv")["bits"]}
     assert len(bits) == 1
     assert f"bits {bits.pop()}" in (directory / "report.html").read_text()
     assert sorted(path.name for path in directory.parent.iterdir()) == [".small.lock", "small"]
 
 
-def test_missing_cells_of_an_empty_frame_are_all(small: str, tmp_path: Path) -> None:
+def test_missing_runs_of_an_empty_frame_are_all(small: str, tmp_path: Path) -> None:
     suite = load_suite(small)
-    assert len(missing_cells(suite, collect(suite, tmp_path))) == 12
+    assert len(missing_runs(suite, collect(suite, tmp_path))) == 12
