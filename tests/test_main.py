@@ -1,50 +1,73 @@
 """The command line does what it is asked to, or says in one sentence why not; its exit status tells which."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from ablations import identity, records
+from ablations import __main__
 from ablations.__main__ import main
-from tests.stub_suite import run_small, write_notebook
+from ablations.suite import suite_names
+from dcbh_core import methods
+from tests.stub_suite import OWN, run_small, write_own, write_suite
 
 
 def test_report_command(small: str, fast: list, tmp_path: Path, monkeypatch, capsys) -> None:
     """The whole command, with a stub report notebook executed by the real papermill."""
-    shown = (
-        "import json\nfrom IPython.display import HTML, Image, display\ndisplay(Image(b'a picture', format='png'))\n"
-        "HTML(f'<b>{suite[-10:]} {json.dumps(settings)}</b>')"
-    )
-    write_notebook(identity.NOTEBOOKS / identity.REPORT_NOTEBOOK, "suite = out = settings = None", shown)
-    monkeypatch.setattr(records, "RESULTS", tmp_path)
     out = tmp_path / "runs"
-    run_small(small, out, bits=12)
-    assert main(["report", small, "--set", "bits=12", "--out", str(out), "--record"]) == 0
+    run_small(small, out)
+    arguments = ["report", small, "--set", "seed=[0, 1]", "--where", "bits=12", "--out", str(out)]
+    assert main([*arguments, "--record"]) == 0
     assert (tmp_path / "small.png").read_bytes() == b"a picture"
     directory = out / "reports" / "small"
-    expected = ["cells.csv", "report.html", "report.ipynb", "summary.csv", "table.md", "table.tex"]
+    expected = ["report.html", "report.ipynb", "runs.csv", "summary.csv", "table.md", "table.tex"]
     assert sorted(path.name for path in directory.iterdir()) == expected
     printed = capsys.readouterr().out
     assert (directory / "table.md").read_text() in printed
     assert f"report: {directory / 'report.html'}" in printed
     page = (directory / "report.html").read_text()
-    assert '<b>small.yaml {"bits": 12}</b>' in page
+    assert "<b>small.yaml {'seed': [0, 1]} {'bits': 12} map</b>" in page
     assert "IPython.display" not in page
     assert "<title>A small suite</title>" in page
     assert 'src="http' not in page
     assert "cdnjs" not in page
-    assert "# command: python -m ablations run small --set bits=12\n" in (tmp_path / "small.csv").read_text()
-    assert main(["report", small, "--set", "bits=12", "--out", str(out), "--record", "short"]) != 0
+    command = "# command: python -m ablations run small --set 'seed=[0, 1]' --where bits=12\n"
+    assert command in (tmp_path / "small.csv").read_text()
+
+    monkeypatch.setattr(__main__, "build_report", lambda *arguments, **options: directory)
+    assert main([*arguments, "--record", "short"]) == 2
     assert "delete one of their files" in capsys.readouterr().err
     (tmp_path / "small.csv").unlink()
-    assert main(["report", small, "--set", "bits=12", "--out", str(out), "--record", "short"]) == 0
+    assert main([*arguments, "--record", "short"]) == 0
     assert (tmp_path / "small.short.csv").exists()
     assert (tmp_path / "small.short.png").read_bytes() == b"a picture"
 
 
+def test_where_the_root_of_the_faces_lies_is_not_recorded(
+    small: str, fast: list, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    settings = ["--set", "dataset=folder", "--set", f"root={tmp_path}", "--set", "bits=12", "--out", str(tmp_path)]
+    assert main(["run", small, *settings]) == 0
+    (tmp_path / "report.ipynb").write_text('{"cells": [{"outputs": [{"data": {"image/png": "cG5n"}}]}]}')
+    (tmp_path / "table.md").write_text("")
+    monkeypatch.setattr(__main__, "build_report", lambda *arguments, **options: tmp_path)
+    assert main(["report", small, *settings, "--record"]) == 0
+    assert "--set root=DIR --set bits=12\n" in (tmp_path / "small.csv").read_text()
+
+
 def test_list(capsys) -> None:
     assert main(["list"]) == 0
-    assert "orl_quick (18 cells): DCBH on ORL, quick\n    Do the centre loss" in capsys.readouterr().out
+    assert "orl_quick (18 runs): DCBH on ORL, quick\n    Do the centre loss" in capsys.readouterr().out
+
+
+def test_list_goes_on_where_a_method_needs_what_is_not_installed(monkeypatch, capsys) -> None:
+    monkeypatch.setitem(sys.modules, "pytorch_metric_learning.losses", None)
+    methods._executed.cache_clear()  # another test may have executed its file
+    assert main(["list"]) == 0
+    listed = [line for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
+    assert [line.partition(" ")[0].rstrip(":") for line in listed] == suite_names()
+    [own] = [line for line in listed if line.startswith("own_methods")]
+    assert "metric_learning.py, line 3: ModuleNotFoundError: " in own
 
 
 def test_dry_run_tells_what_is_to_do_and_runs_nothing(small: str, fast: list, tmp_path: Path, capsys) -> None:
@@ -63,9 +86,40 @@ def test_run_command_says_how_to_report(small: str, fast: list, tmp_path: Path, 
     assert main(["run", *arguments, "--only", "full"]) == 0
     last = capsys.readouterr().err.splitlines()[-1]
     assert last == f"report: python -m ablations report {small} --set 'bits=[12]' --set seed=0 --out {tmp_path}"
+    assert main(["run", small, "--set", "seed=0", "--where", "bits=12", "--out", str(tmp_path), "--only", "full"]) == 0
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"report: python -m ablations report {small} --set seed=0 --where bits=12 --out {tmp_path}"
 
 
-def test_run_command_with_a_failed_cell_exits_with_1(small: str, fast: list, tmp_path: Path) -> None:
+def test_where_chooses_what_is_run(small: str, fast: list, tmp_path: Path) -> None:
+    assert main(["run", small, "--where", "bits=12", "--where", "seed=[2, 0]", "--out", str(tmp_path)]) == 0
+    assert sorted({(parameters["bits"], parameters["seed"]) for parameters in fast}) == [(12, 0), (12, 2)]
+
+
+def test_a_file_of_ones_own_in_a_setting_is_found_from_the_working_directory(
+    small: str, fast: list, tmp_path: Path, monkeypatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "pull.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path / "here")
+    path = write_suite(Path(small), variants={"full": {}})
+    settings = ["--set", "tau=0.3", "--set", "objective=pull.py:Pull", "--set", "bits=12", "--set", "seed=0"]
+    assert main(["run", path, *settings, "--out", str(tmp_path)]) == 0
+    assert [(parameters["objective"], parameters["tau"]) for parameters in fast] == [
+        (f"{fast[0]['run_dir']}/pull.py:Pull", 0.3)
+    ]
+
+
+def test_a_missing_file_of_ones_own_is_one_sentence(small: str, fast: list, tmp_path: Path, capsys) -> None:
+    path = write_own(Path(small))
+    (tmp_path / "pull.py").unlink()
+    assert main(["run", path, "--out", str(tmp_path)]) == 2
+    [sentence] = capsys.readouterr().err.splitlines()
+    assert sentence.endswith(f"there is no file {tmp_path / 'pull.py'}")
+    assert fast == []
+
+
+def test_run_command_with_a_failed_run_exits_with_1(small: str, fast: list, tmp_path: Path) -> None:
     assert main(["run", small, "--set", "seed=7", "--out", str(tmp_path)]) == 1
 
 
@@ -76,12 +130,18 @@ def test_run_command_with_a_failed_cell_exits_with_1(small: str, fast: list, tmp
         (["run", "orl_quick", "--only", "fulll"], "unknown variant 'fulll'; did you mean 'full'"),
         (["run", "orl_quick", "--work", "shared"], "--work is for a cluster; give --scheduler too"),
         (["run", "orl_quick", "--scheduler", "tcp://a:1", "--jobs", "2"], "--jobs is for this machine"),
-        (["run", "orl_quick", "--set", "bits"], "--set takes FIELD=VALUE, not 'bits'"),
+        (["run", "orl_quick", "--set", "bits"], "--set and --where take FIELD=VALUE, not 'bits'"),
+        (["run", "orl_quick", "--where", "bits"], "--set and --where take FIELD=VALUE, not 'bits'"),
+        (
+            ["run", "orl_quick", "--where", "bits=24"],
+            "bits 24 is not planned in suite 'orl_quick'",
+        ),
+        (["report", "orl_quick", "--where", "bit=12"], "unknown grid axis 'bit'; did you mean 'bits'"),
         (["run", "orl_quick", "--set", "bits=[1"], "this is no YAML"),
         (["run", "orl_quick", "--set", "learning_rate=1e-4"], "an exponent needs a point and a sign"),
         (
             ["report", "orl_quick", "--out", "nowhere"],
-            "no cell of suite 'orl_quick' is complete in nowhere; run it first",
+            "no run of suite 'orl_quick' is complete in nowhere; start it first: python -m ablations run",
         ),
     ],
 )
