@@ -12,12 +12,11 @@ import pytest
 import yaml
 
 from ablations.records import recorded
-from ablations.report import markdown, side_by_side, summary, table
+from ablations.report import markdown, tables
 from ablations.suite import load_suite
 from benchmarks.__main__ import HEADER, line
 from benchmarks.measuring import Measurement
-from dcbh_core import Config, model, train
-from dcbh_core.config import CHOICES
+from dcbh_core import train
 from tests.core_size import lines_of_code
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -80,66 +79,127 @@ def test_lines_of_code_leave_out_blanks_comments_and_docstrings(source, count):
 
 
 RESULTS_PAGE = "ablations/results/README.md"
+PAGES = [
+    "README.md",
+    "ablations/README.md",
+    RESULTS_PAGE,
+    "benchmarks/README.md",
+    "docs/glossary.md",
+    "docs/reference.md",
+    "notebooks/TEACHING.md",
+]
+
+
+def text_of(page: str) -> str:
+    return (ROOT / page).read_text("utf-8")
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """What a page shows as code of a language."""
+    return re.findall(rf"```{language}\n(.*?)```", text_of(page), re.S)
 
 
 @pytest.mark.parametrize(
-    ("page", "name", "settings", "metrics"),
+    ("page", "name", "where"),
     [
-        ("README.md", "orl_quick", {}, ["map"]),
-        ("README.md", "lfw", {}, ["map"]),
-        ("README.md", "peers_lfw", {"bits": [12, 48]}, ["map", "new_map"]),
-        (RESULTS_PAGE, "peers_lfw", {}, ["map", "new_map"]),
-        (RESULTS_PAGE, "peers_lfw_split1", {}, ["map", "new_map"]),
-        (RESULTS_PAGE, "peers_orl", {}, ["map", "new_map"]),
-        (RESULTS_PAGE, "ingredients_orl", {}, ["map", "new_map"]),
-        (RESULTS_PAGE, "ingredients_lfw", {"seed": [0, 1, 2]}, ["map", "new_map"]),
+        ("README.md", "orl_quick", {}),
+        (RESULTS_PAGE, "lfw", {}),
+        (RESULTS_PAGE, "peers_lfw", {}),
+        (RESULTS_PAGE, "peers_lfw_split1", {}),
+        (RESULTS_PAGE, "peers_orl", {}),
+        (RESULTS_PAGE, "ingredients_orl", {}),
+        (RESULTS_PAGE, "ingredients_lfw", {"seed": [0, 1, 2]}),
     ],
 )
-def test_a_page_shows_the_recorded_table(page, name, settings, metrics):
-    suite = load_suite(name).with_settings(settings)
-    tables = {metric: table(summary(recorded(name), suite, metric), suite) for metric in metrics}
-    assert markdown(side_by_side(tables)) in (ROOT / page).read_text("utf-8")
+def test_a_page_shows_the_recorded_table(page, name, where):
+    assert markdown(tables(recorded(name), load_suite(name).where(where))) in text_of(page)
 
 
-@pytest.mark.parametrize("name", ["peers_lfw", "peers_lfw_split1", "peers_orl"])
-def test_the_page_of_results_shows_how_far_each_peer_is_from_dcbh_soft(name):
-    suite = dataclasses.replace(load_suite(name), reference="dcbh_soft")
-    tables = {metric: table(summary(recorded(name), suite, metric), suite) for metric in ("map", "new_map")}
-    rows = side_by_side(tables)
-    peers = [f"{peer} − dcbh_soft" for peer in ("softmax", "csq", "orthohash", "dcdh", "dcbh")]
-    rows = rows.set_index("variant").loc[peers].reset_index()
-    assert markdown(rows) in (ROOT / RESULTS_PAGE).read_text("utf-8")
+METHODS = ["dcbh", "soft_block", "softmax", "csq", "orthohash", "dcdh"]
+
+
+@pytest.mark.parametrize(
+    ("page", "name", "reference", "where", "variants"),
+    [
+        (
+            "README.md",
+            "peers_lfw",
+            "dcbh",
+            {"bits": 48},
+            [
+                *("chance", "raw pixels", "ITQ on softmax descriptors", *METHODS, "descriptor, not binarised"),
+                *(f"{peer} − dcbh" for peer in METHODS[1:]),
+            ],
+        ),
+        *(
+            (
+                *(RESULTS_PAGE, name, "soft_block", {}),
+                [f"{peer} − soft_block" for peer in ("softmax", "csq", "orthohash", "dcdh", "dcbh")],
+            )
+            for name in ("peers_lfw", "peers_lfw_split1", "peers_orl")
+        ),
+    ],
+)
+def test_a_page_shows_these_rows_of_the_recorded_table(page, name, reference, where, variants):
+    suite = dataclasses.replace(load_suite(name).where(where), reference=reference)
+    rows = tables(recorded(name), suite).set_index("variant").loc[variants].reset_index()
+    assert markdown(rows) in text_of(page)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks/results").glob("*.json")), ids=lambda p: p.stem)
-def test_the_readme_shows_the_recorded_benchmark(path):
+def test_the_page_on_speed_shows_the_recorded_benchmark(path):
     derived = ("ratio", "share")
     measurements = [
         Measurement(**{name: value for name, value in found.items() if name not in derived})
         for found in json.loads(path.read_text())["measurements"]
     ]
-    assert "\n".join([HEADER, *map(line, measurements)]) in (ROOT / "README.md").read_text("utf-8")
+    assert "\n".join([HEADER, *map(line, measurements)]) in text_of("benchmarks/README.md")
 
 
-def test_the_readmes_own_head_trains(tiny, monkeypatch):
-    [code] = [
-        block
-        for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
-        if "MeanHead" in block
-    ]
-    monkeypatch.setitem(CHOICES, "head", (*CHOICES["head"], "mean"))
-    monkeypatch.setitem(model.HEADS, "mean", model.BlockHead)  # so that the README's own entry is taken away afterwards
-    exec(code, dict(vars(model)))
-    trained, _ = train(Config(head="mean", bits=8, width=0.05, epochs=1, device="cpu"), tiny)
+def test_the_readme_stays_short():
+    assert len(text_of("README.md")) <= 12_000
+
+
+def test_the_readmes_own_head_trains_in_its_own_suite(tiny, tmp_path):
+    [head] = [block for block in blocks("README.md", "python") if "(Head)" in block]
+    [suite] = blocks("README.md", "yaml")
+    (tmp_path / "my_head.py").write_text(head)
+    (tmp_path / "my_suite.yaml").write_text(suite)
+    own = [run.config for run in load_suite(str(tmp_path / "my_suite.yaml")).runs() if run.variant == "mean"]
+    trained, _ = train(dataclasses.replace(own[0], width=0.05, epochs=1, device="cpu"), tiny)
     assert type(trained.head).__name__ == "MeanHead"
-    assert trained.encode(tiny.images).shape == (len(tiny), 8)
+    assert trained.encode(tiny.images).shape == (len(tiny), 12)
 
 
-@pytest.mark.parametrize("page", ["README.md", RESULTS_PAGE])
+def test_the_readmes_python_runs(tmp_path, monkeypatch, capsys):
+    [program] = [block for block in blocks("README.md", "python") if "evaluate" in block]
+    small = program.replace("width=0.25", "width=0.05, epochs=1")
+    assert small != program
+    monkeypatch.chdir(tmp_path)
+    exec(small, {})
+    assert len([float(number) for number in capsys.readouterr().out.split()]) == 4
+
+
+@pytest.mark.parametrize("suite", blocks("ablations/README.md", "yaml"))
+def test_a_suite_on_the_page_on_ablations_has_as_many_runs_as_it_says(suite, tmp_path):
+    (tmp_path / "my_suite.yaml").write_text(suite)
+    assert f"its {len(load_suite(str(tmp_path / 'my_suite.yaml')).runs())} runs" in text_of("ablations/README.md")
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link may name on a page behind its #."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_the_links_of_a_page_lead_somewhere(page):
-    targets = re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text("utf-8"))
-    missing = [
-        target for target in targets if "://" not in target and not (ROOT / page).parent.joinpath(target).exists()
-    ]
-    assert targets
-    assert not missing
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text_of(page)) if "://" not in link]
+    missing = []
+    for link in links:
+        name, _, anchor = link.partition("#")
+        target = (ROOT / page).parent / name if name else ROOT / page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            missing.append(link)
+    assert links
+    assert missing == []
