@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from dcbh_core import DCBH, Config, Faces
-from dcbh_core.model import untrained
+from dcbh_core.model import objective_of
 from dcbh_core.training import Training, train
 
 from .measuring import Measurement, by_turns, matrix_throughput, rates, seconds
@@ -100,7 +100,8 @@ class OrdinaryLoop:
 
     def __init__(self, config: Config, faces: Faces):
         config = self.config = Config(**{**config.to_dict(), "dtype": "float32"}).resolved()
-        model, objective = untrained(config, faces.num_identities)
+        model = DCBH(config, faces.num_identities)
+        objective = objective_of(model)
         self.model, self.objective = model.to(config.device), objective.to(config.device)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
         workers = 8 if config.device == "cuda" else 0  # two cores have none to spare

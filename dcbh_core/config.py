@@ -135,6 +135,9 @@ class Config:
             if getattr(self, name) not in known:
                 raise unknown_name(name, getattr(self, name), known)
         defaults = self.objective_class.constants
+        for name, default in defaults.items():
+            if name in {field.name for field in _FIELDS} or not isinstance(default, int | float):
+                raise ValueError(f"constant {name!r} of objective {self.objective!r} must be a number, and no field")
         constants = {}
         for name, value in sorted(values.items()):
             if name not in known_names(self.objective_class):

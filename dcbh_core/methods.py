@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import functools
 import re
+import sys
 import traceback
 import types
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from torch import nn
 
@@ -51,24 +53,32 @@ def find(kind: str, name: str, base: type[M]) -> type[M]:
     if file is None:
         if name not in known:
             raise unknown_name(kind, name, [*known, f"FILE.py:NAME for {a(kind)} of your own"])
-        found: object = known[name]
-    else:
-        path, wanted = file
-        if not path.is_file():
-            raise ValueError(f"{kind} {name!r}: there is no file {path}")
-        source = path.read_text("utf-8", errors="replace")
-        module = _executed(path.absolute(), source)
-        classes = [key for key, value in vars(module).items() if isinstance(value, type) and issubclass(value, base)]
-        if wanted not in vars(module):
-            raise unknown_name(f"{kind} in {path}:", wanted, [key for key in classes if key != base.__name__])
-        found = vars(module)[wanted]
+        return cast(type[M], known[name])
+    path, wanted = file
+    if not path.is_file():
+        raise ValueError(f"{kind} {name!r}: there is no file {path}")
+    module = _executed(path.absolute(), path.read_text("utf-8", errors="replace"))
+    classes = [key for key, value in vars(module).items() if isinstance(value, type) and issubclass(value, base)]
+    if wanted not in vars(module):
+        raise unknown_name(f"{kind} in {path}:", wanted, [key for key in classes if key != base.__name__])
+    found = vars(module)[wanted]
+    fault = _fault(found, base)
+    if fault:
+        raise ValueError(f"{path}, line {line_of(path, wanted)}: {wanted} {fault}")
+    return cast(type[M], found)
+
+
+def _fault(found: object, base: type[nn.Module]) -> str | None:
+    """Why something that stands in a file is no head or no objective; None where it is one."""
     if not (isinstance(found, type) and issubclass(found, base)):
-        raise ValueError(f"{kind} {name!r} must be a subclass of dcbh_core.{base.__name__}")
+        return f"must be a subclass of dcbh_core.{base.__name__}"
     if issubclass(found, Objective):
         terms = getattr(found, "terms", None)
         if not isinstance(terms, tuple) or not terms or "total" in terms:
-            raise ValueError(f'objective {name!r} must name its terms, none of them total: terms = ("name", ...)')
-    return found
+            return 'must name its terms, none of them total: terms = ("name", ...)'
+        if found.head not in HEADS:
+            return f"goes with an {unknown_name('head of the kit', found.head, HEADS)}"
+    return None
 
 
 def own_file(name: str | None) -> tuple[Path, str] | None:
@@ -83,6 +93,17 @@ def line_in(path: Path, error: BaseException) -> int | None:
     return lines[-1] if lines else None
 
 
+def line_of(path: Path, name: str, function: str = "") -> int:
+    """The line on which a class, or a function of it, begins; the nearest before it where it does not stand there."""
+    line, body = 1, ast.parse(path.read_text("utf-8", errors="replace")).body
+    for wanted in (name, function):
+        found = [node for node in body if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == wanted]
+        if not found:
+            break
+        line, body = found[-1].lineno, found[-1].body
+    return line
+
+
 @functools.lru_cache(maxsize=64)
 def _executed(path: Path, source: str) -> types.ModuleType:
     """The module that a file makes; once for each content, so that a class keeps its identity.
@@ -90,13 +111,14 @@ def _executed(path: Path, source: str) -> types.ModuleType:
     Raises:
         ValueError: It cannot be executed; the sentence names file and line.
     """
-    module = types.ModuleType(path.stem)
+    module = types.ModuleType(str(path))
     module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # where dataclasses look for the meaning of annotations
     try:
-        exec(compile(source, str(path), "exec"), vars(module))
+        exec(compile(source, str(path), "exec", dont_inherit=True), vars(module))
     except SyntaxError as error:
-        raise ValueError(f"{path}, line {error.lineno}: {error.msg}") from None
-    except Exception as error:
+        raise ValueError(f"{path}, line {error.lineno or 1}: {error.msg}") from None
+    except (Exception, SystemExit) as error:
         raise ValueError(f"{path}, line {line_in(path, error)}: {type(error).__name__}: {error}") from None
     return module
 

@@ -265,11 +265,11 @@ class DCBH(nn.Module):
         return model.to(model.config.device).eval()
 
 
-def untrained(config: Config, num_identities: int) -> tuple[DCBH, Objective]:
-    """The network and the objective of a resolved config, with weights from torch's current generator."""
-    model = DCBH(config, num_identities)
-    sizes = Sizes(num_identities, config.bits, descriptor_size(config), config.seed)
-    return model, config.objective_class(sizes, **dict(config.constants))
+def objective_of(model: DCBH) -> Objective:
+    """The objective that a model is to be trained by, with weights from torch's current generator."""
+    config = model.config
+    sizes = Sizes(model.num_identities, config.bits, descriptor_size(config), config.seed)
+    return config.objective_class(sizes, **dict(config.constants))
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -10,22 +10,21 @@ import torch
 from torch import Tensor
 
 from .config import Config
-from .losses import Outputs
-from .methods import find_head, find_objective, line_in, own_file
-from .model import untrained
+from .methods import line_in, line_of, own_file
+from .model import DCBH, objective_of
 
 PEOPLE = 4  # of two faces each
 
 
 class Unusable(ValueError):
-    """A head or an objective of one's own gives something that training cannot use."""
+    """Training cannot use a head or an objective of one's own; the message names file and line."""
 
 
 def rehearse(config: Config) -> None:
     """Try a head or an objective of one's own in one step on a few random faces; on the kit's own do nothing.
 
     Raises:
-        ValueError: It fails, or gives something that training cannot use; one sentence with file and line.
+        Unusable: It fails, or gives something that training cannot use; one sentence with file and line.
     """
     if not config.own_files():
         return
@@ -34,47 +33,57 @@ def rehearse(config: Config) -> None:
         torch.manual_seed(0)
         images = torch.randint(0, 256, (2 * PEOPLE, 3, 32, 32), dtype=torch.uint8)
         labels = torch.arange(PEOPLE).repeat(2)
-        with _own("head", config.head, "__init__"), _own("objective", config.objective, "__init__"):
-            model, objective = untrained(config, PEOPLE)
-        with _own("head", config.head, "forward"):
-            z = model.head(model.features(images))
-            wanted = (len(images), config.bits)
-            if not isinstance(z, Tensor) or z.shape != wanted:
-                found = f"shape {tuple(z.shape)}" if isinstance(z, Tensor) else type(z).__name__
-                raise Unusable(f"it must give z, a tensor of shape {wanted}, not of {found}")
+        with _own(config.head, "__init__"):
+            model = DCBH(config, PEOPLE)
+        with _own(config.objective, "__init__"):
+            objective = objective_of(model)
+        with _own(config.head, "forward"):
+            z, wanted = model.head(model.features(images)), (len(images), config.bits)
+            if not isinstance(z, Tensor) or z.dtype != torch.float32 or z.shape != wanted:
+                raise ValueError(f"it must give z, float32 {wanted}, not {_found(z)}")
             if not z.isfinite().all():
-                raise Unusable("it gives NaN or infinite numbers")
-            outputs: Outputs = model(images)
-        with _own("objective", config.objective, "compute"):
+                raise ValueError("it gives NaN or infinite numbers")
+            outputs = model(images)
+        with _own(config.objective, "compute"):
             terms = objective.compute(outputs, labels)
-            if list(terms) != list(objective.terms):
-                raise Unusable(f"it must give the terms {list(objective.terms)}, not {list(terms)}")
+            if not isinstance(terms, dict) or list(terms) != list(objective.terms):
+                found = list(terms) if isinstance(terms, dict) else _found(terms)
+                raise ValueError(f"it must give the terms {list(objective.terms)} as a dict, not {found}")
             for name, term in terms.items():
-                if not isinstance(term, Tensor) or term.shape != () or not term.dtype.is_floating_point:
-                    found = f"shape {tuple(term.shape)}" if isinstance(term, Tensor) else type(term).__name__
-                    raise Unusable(f"the term {name!r} must be a tensor of one number, not of {found}")
+                if not isinstance(term, Tensor) or not term.dtype.is_floating_point or term.shape != ():
+                    raise ValueError(f"the term {name!r} must be a tensor of one number, not {_found(term)}")
                 if not term.isfinite():
-                    raise Unusable(f"the term {name!r} is {term.item()}")
+                    raise ValueError(f"the term {name!r} is {term.item()}")
             total, _ = objective(outputs, labels)
             if not total.requires_grad:
-                raise Unusable("its terms depend on nothing that can be trained")
+                raise ValueError("its terms depend on nothing that can be trained")
+        with _own(config.head, "forward"), _own(config.objective, "compute"):
             total.backward()
+        with _own(config.objective, "after_backward"):
             objective.after_backward(outputs, labels)
 
 
+def _found(value: object) -> str:
+    """What a value is: its type, and of a tensor the shape."""
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+
+
 @contextlib.contextmanager
-def _own(kind: str, name: str | None, function: str) -> Iterator[None]:
-    """Says of an error in a method of one's own where in its file it arose; lets those of the kit's own through."""
+def _own(name: str | None, function: str) -> Iterator[None]:
+    """Makes of an error one sentence with file and line, if ``name`` is a method of one's own."""
     file = own_file(name)
     try:
         yield
+    except Unusable:
+        raise
     except Exception as error:
-        path = file[0].absolute() if file is not None else None
-        line = line_in(path, error) if path is not None else None
-        if file is None or (line is None and not isinstance(error, Unusable)):
+        if file is None:
             raise
-        if line is None:
-            method = {"head": find_head, "objective": find_objective}[kind](str(name))
-            line = getattr(method, function).__code__.co_firstlineno
-        what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        raise ValueError(f"{path}, line {line}, {file[1]}.{function}: {what}") from None
+        path, method = file[0].absolute(), file[1]
+        line = line_in(path, error) or line_of(path, method, function)
+        what = str(error).partition("\n")[0]
+        if not isinstance(error, ValueError):
+            what = f"{type(error).__name__}: {what}".removesuffix(": ")
+        raise Unusable(f"{path}, line {line}, {method}.{function}: {what}") from None

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from .config import Config
 from .faces import Faces
-from .model import DCBH, untrained, write_atomically
+from .model import DCBH, objective_of, write_atomically
 from .rehearsal import rehearse
 
 MAX_SHIFT = 2  # pixels
@@ -111,7 +111,8 @@ class Training:
         with torch.random.fork_rng(devices=[]):
             # On the CPU, so that a seed starts from the same weights on every device.
             torch.manual_seed(config.seed)
-            self.model, self.objective = untrained(config, faces.num_identities)
+            self.model = DCBH(config, faces.num_identities)
+            self.objective = objective_of(self.model)
         self.model.to(config.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective.to(config.device)
         self.model.set_statistics(self.images)
