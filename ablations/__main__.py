@@ -122,7 +122,8 @@ def _record(suite: Suite, options: argparse.Namespace, verb: str, part: str = ""
 def _tune(options: argparse.Namespace) -> int:
     suite = load_suite(options.suite).with_settings(_fields(options.set))
     trials = tuning_suite(suite)
-    chosen = suite.select(options.only or suite.variants)
+    assert suite.tuning is not None
+    chosen = suite.select(options.only or ["*"], suite.tuning.own)
     options.only = [name for name in trials.variants if name.partition(",")[0] in chosen]
     failed = _run_suite(trials, options)
     frame = collect(trials, options.out)

@@ -85,7 +85,7 @@ def collect(suite: Suite, out: str | os.PathLike[str], any_source: bool = False)
         row |= {"seconds": result["timings"]["train_s"], **environment}
         row |= {"faces": identity["faces"], "identity": identity["whole"]}
         rows.append({**row, "changed": ", ".join(changed_sources(identity["sources"], sources))})
-    frame = pd.DataFrame(rows, columns=None if rows else ["variant", "seed", *suite.grid, "map"])
+    frame = pd.DataFrame(rows, columns=None if rows else list(dict.fromkeys(["variant", "seed", *suite.grid, "map"])))
     _refuse_mixed(suite, frame)
     return frame
 

@@ -67,7 +67,9 @@ class Tuning:
         """
         _mapping("tuning: at", self.at, known)
         _distinct("tuning: learning_rate", self.learning_rate)
-        for variant, own in _mapping("tuning: own", self.own).items():
+        if not _mapping("tuning: own", self.own):
+            raise ValueError("tuning: own must name at least one variant")
+        for variant, own in self.own.items():
             if variant not in variants:
                 raise unknown_name("variant to tune", variant, variants)
             if not _mapping(f"tuning: own: {variant}", own, known):
@@ -255,19 +257,24 @@ class Suite:
             raise ValueError(f"no point of suite {self.name!r} is planned with {as_yaml(dict(wanted))}")
         return dataclasses.replace(self, grids=grids)
 
-    def select(self, patterns: Iterable[str]) -> list[str]:
+    def select(self, patterns: Iterable[str], among: Iterable[str] | None = None) -> list[str]:
         """The variants that match any of ``patterns`` (names, or shell patterns as ``fc*``), in the suite's order.
+
+        Args:
+            patterns: What is wanted.
+            among: The variants that can be chosen, if not all.
 
         Raises:
             ValueError: A pattern matches none.
         """
+        variants = list(self.variants if among is None else among)
         chosen = set()
         for pattern in patterns:
-            matches = fnmatch.filter(self.variants, pattern)
+            matches = fnmatch.filter(variants, pattern)
             if not matches:
-                raise unknown_name("variant", pattern, self.variants)
+                raise unknown_name("variant", pattern, variants)
             chosen.update(matches)
-        return [variant for variant in self.variants if variant in chosen]
+        return [variant for variant in variants if variant in chosen]
 
 
 def suite_names() -> list[str]:
@@ -385,7 +392,7 @@ def parse_yaml(text: str) -> Any:
 
 def as_yaml(value: Any) -> str:
     """A plain value as ``parse_yaml`` reads it back, on one line."""
-    return yaml.safe_dump([value], default_flow_style=True, width=10**6).strip()[1:-1]
+    return yaml.safe_dump([value], default_flow_style=True, sort_keys=False, width=10**6).strip()[1:-1]
 
 
 class _Loader(yaml.SafeLoader):

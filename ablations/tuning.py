@@ -66,6 +66,7 @@ def scores(frame: pd.DataFrame, suite: Suite) -> pd.DataFrame:
         ``map``, ``unseen_map`` and ``score`` (their mean); NaN where no run is complete.
     """
     assert suite.tuning is not None
+    frame = frame.reindex(columns=["variant", "map", f"{UNSEEN}map"])  # they may not be there where no run is
     rows = []
     for variant in suite.tuning.own:
         for settings in suite.tuning.trials(variant):

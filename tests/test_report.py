@@ -525,4 +525,6 @@ def test_two_reports_at_a_time_do_not_mix(small: str, fast: list, tmp_path: Path
 
 def test_missing_runs_of_an_empty_frame_are_all(small: str, tmp_path: Path) -> None:
     suite = load_suite(small)
-    assert len(missing_runs(suite, collect(suite, tmp_path))) == 12
+    frame = collect(suite, tmp_path)
+    assert len(missing_runs(suite, frame)) == 12
+    assert frame.columns.tolist() == ["variant", "seed", "bits", "map"]

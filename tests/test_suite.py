@@ -66,7 +66,7 @@ def test_null_takes_the_base_value_away(tmp_path: Path) -> None:
     assert load_suite(path).runs()[1].config.quantization_target is None
 
 
-TUNING = {"at": {}, "learning_rate": [1.0], "own": {}}
+TUNING = {"at": {}, "learning_rate": [1.0], "own": {"full": {"center_weight": [0]}}}
 
 
 @pytest.mark.parametrize(
@@ -110,6 +110,7 @@ TUNING = {"at": {}, "learning_rate": [1.0], "own": {}}
             "unknown variant to tune 'ful'; did you mean 'full'",
         ),
         ({"tuning": {**TUNING, "learning_rate": 1.0}}, "tuning: learning_rate must be a list of distinct values"),
+        ({"tuning": {**TUNING, "own": {}}}, "tuning: own must name at least one variant"),
         ({"tuning": {**TUNING, "own": {"full": {}}}}, "tuning: own: full must name at least one field"),
         (
             {"tuning": {**TUNING, "own": {"full": {"scales": [1]}}}},

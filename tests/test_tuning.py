@@ -1,185 +1,227 @@
-"""Tuning and validation: what is tried, that queries are never touched, and that a second start does not run again."""
+"""Tuning: what is tried and by which runs, that a tie names nobody, and that what failed is a hole in the table."""
 
-import dataclasses
 import math
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from ablations import identity, tuning
+from ablations import attempt, records
 from ablations.__main__ import main
-from ablations.suite import load_suite
-from ablations.tuning import best, results_path, run_trials, score, tuning_text, tuning_trials, validation_trials
-from dcbh_core import Config, evaluate, load_split, train
-from dcbh_core.faces import validation_split
-from dcbh_core.training import TrainingDiverged
-from tests.conftest import synthetic_faces
+from ablations.execution import NotebookError
+from ablations.records import recorded
+from ablations.suite import Suite, load_suite
+from ablations.tuning import best, scores, tuning_suite, tuning_text
+from tests.stub_suite import OWN, write_suite
 
-TINY = {"width": 0.05, "epochs": 1, "device": "cpu", "dtype": "float32"}
+TUNED = ["peers_lfw", "peers_orl"]
+TUNING = {"at": {"bits": 12, "seed": 0}, "learning_rate": [0.001], "own": {"full": {"center_weight": [0, 0.5]}}}
 
 
-def test_each_method_is_tuned_by_three_learning_rates_times_three_values():
+def write_tuned(path: str, **changes: object) -> Suite:
+    """The small suite with a tuning, of which keys are changed."""
+    return load_suite(write_suite(Path(path), tuning={**TUNING, **changes}))
+
+
+def test_each_method_is_tuned_by_three_learning_rates_times_three_values() -> None:
     suite = load_suite("peers_lfw")
-    trials = tuning_trials(suite)
-    for variant in suite.variants:
-        rows = [trial.row for trial in trials if trial.row["variant"] == variant]
-        assert len(rows) == 9
-        assert len({(row["learning_rate"], row["value"]) for row in rows}) == 9
-        assert len({row["field"] for row in rows}) == 1
-    assert {trial.config.bits for trial in trials} == {48}
-
-
-def test_a_trial_differs_from_its_variant_in_what_is_tuned_alone():
-    suite = load_suite("peers_lfw")
-    for trial in tuning_trials(suite):
-        plain = Config.from_dict({**suite.base, **suite.variants[trial.row["variant"]], "bits": 48, "seed": 0})
-        tried = {"learning_rate": trial.row["learning_rate"], trial.row["field"]: trial.row["value"]}
-        assert trial.config == dataclasses.replace(plain, **tried)
-
-
-@pytest.mark.parametrize("name", ["peers_lfw", "peers_orl"])
-def test_the_values_written_out_in_a_suite_are_among_those_tried(name):
-    suite = load_suite(name)
     assert suite.tuning is not None
-    for variant, own in suite.tuning.own.items():
-        assert suite.field(variant, "learning_rate") in suite.tuning.learning_rate
-        [(field, values)] = own.items()
-        assert suite.field(variant, field) in values
+    trials = tuning_suite(suite)
+    for variant in suite.variants:
+        of_variant = suite.tuning.trials(variant)
+        assert len(of_variant) == 9
+        assert len({tuple(settings.values()) for settings in of_variant}) == 9
+        assert len({field for settings in of_variant for field in settings}) == 2
+    assert len(trials.runs()) == 9 * len(suite.variants)
+    assert trials.grid == {"bits": [48], "seed": [0]}
 
 
-@pytest.mark.parametrize("name", ["peers_lfw", "peers_orl"])
-def test_the_values_written_out_in_a_suite_are_the_best_of_its_table(name):
+def test_a_trial_differs_from_its_variant_in_what_is_tuned_alone() -> None:
+    suite = load_suite("peers_lfw")
+    assert suite.tuning is not None
+    runs = {run.variant: run for run in tuning_suite(suite).runs()}
+    plain = {run.variant: run for run in suite.where({"bits": 48, "seed": 0}).runs()}
+    for variant in suite.variants:
+        for settings in suite.tuning.trials(variant):
+            name = ", ".join([variant, *(f"{field} {value}" for field, value in settings.items())])
+            wanted = {**plain[variant].config.to_dict(), **settings, "scored_on": "validation"}
+            assert runs[name].config.to_dict() == wanted
+
+
+@pytest.mark.parametrize("name", TUNED)
+def test_the_values_written_out_in_a_suite_are_the_best_of_its_table(name: str) -> None:
     suite = load_suite(name)
-    path = results_path(suite, "tuning")
-    if not path.exists():
-        pytest.skip("not tuned yet")
-    frame = pd.read_csv(path)
-    assert len(frame) == len(tuning_trials(suite))
-    for variant, settings in best(frame).items():
-        assert {field: suite.field(variant, field) for field in settings} == settings
+    frame = recorded(f"{name}_tuning")
+    assert len(frame) == len(tuning_suite(suite))
+    chosen = best(scores(frame, suite))
+    assert list(chosen) == list(suite.tuning.own if suite.tuning else [])
+    for variant, settings in chosen.items():
+        assert {field: suite.field(variant, field) for field in settings[0]} in settings
 
 
-def test_validation_trials_are_the_suites_cells():
-    suite = load_suite("ingredients_orl")
-    trials = validation_trials(suite, ["no_*"])
-    assert len(trials) == 2 * 5
-    assert {trial.row["variant"] for trial in trials} == {"no_center", "no_quantization"}
-    assert trials[0].row == {"variant": "no_center", "bits": 48, "seed": 0}
+def test_all_combinations_of_several_own_fields_are_tried(small: str) -> None:
+    own = {"full": {"center_weight": [0, 0.5], "quantization_weight": [0.1, 1.0, 2.0]}}
+    suite = tuning_suite(write_tuned(small, learning_rate=[0.001, 0.002], own=own))
+    tried = [(c.learning_rate, c.center_weight, c.quantization_weight) for c in (run.config for run in suite.runs())]
+    assert tried == [(a, b, c) for a in (0.001, 0.002) for b in (0, 0.5) for c in (0.1, 1.0, 2.0)]
 
 
-def test_a_validation_split_holds_no_query_and_parts_that_do_not_meet():
-    split = load_split(Config(new_people=0.25))
-    inner = validation_split(split.training)
-    parts = [inner.training, inner.queries, inner.new_gallery, inner.new_queries]
-    images = [{image.tobytes() for image in part.images} for part in parts]
-    training = {image.tobytes() for image in split.training.images}
-    assert set().union(*images) == training
-    assert sum(len(part) for part in images) == len(training)  # disjoint
-    names = [set(part.names) for part in parts]
-    assert names[0] == names[1] and names[2] == names[3] and not names[0] & names[2]
-    assert (len(names[0]), len(names[2])) == (22, 8)
-    assert all((np.bincount(part.labels) == 2).all() for part in (inner.queries, inner.new_queries))
+def test_several_seeds_repeat_each_trial(small: str) -> None:
+    suite = tuning_suite(write_tuned(small, at={"bits": 12, "seed": [0, 1, 2]}))
+    assert [run.config.seed for run in suite.runs()] == [0, 0, 1, 1, 2, 2]
+    assert len(suite.variants) == 2
 
 
-def test_a_validation_split_needs_photographs_enough():
-    with pytest.raises(ValueError, match=r"person 0 has 2, .* queries_per_identity=2 needs at least 3 of each person"):
-        validation_split(synthetic_faces(8, 2))
+def test_a_file_of_ones_own_is_tuned_like_the_kits_objectives(small: str, tmp_path: Path) -> None:
+    (tmp_path / "pull.py").write_text(OWN)
+    variants = {"full": {}, "own": {"objective": "pull.py:Pull"}}
+    tuning = {**TUNING, "own": {"own": {"tau": [0.1, 0.9]}}}
+    suite = load_suite(write_suite(Path(small), variants=variants, tuning=tuning))
+    assert [run.config.tau for run in tuning_suite(suite).runs()] == [0.1, 0.9]
 
 
-def test_a_score_is_that_of_a_training_on_the_validation_split():
-    config = Config(bits=8, new_people=0.25, **TINY)
-    split = validation_split(load_split(config).training)
-    model, _ = train(config, split.training)
-    maps = []
-    for queries, gallery in ((split.queries, split.gallery), (split.new_queries, split.new_gallery)):
-        codes = model.encode(queries.images), model.encode(gallery.images)
-        maps.append(evaluate(codes[0], queries.labels, codes[1], gallery.labels).map)
-    result = score(config)
-    assert [result["map"], result["new_map"], result["score"]] == pytest.approx([*maps, sum(maps) / 2])
+@pytest.mark.parametrize("name", TUNED)
+def test_tables_of_the_kits_suites_are_kept_with_its_results(name: str) -> None:
+    suite = tuning_suite(load_suite(name))
+    assert (suite.directory / f"{suite.name}.csv").is_file()
+    assert suite.directory == records.RESULTS
 
 
-def test_a_training_that_diverges_scores_nan(monkeypatch):
-    def diverge(config, faces):
-        raise TrainingDiverged("the loss became nan")
-
-    monkeypatch.setattr(tuning, "train", diverge)
-    result = score(Config(bits=8, **TINY))
-    assert math.isnan(result["map"]) and math.isnan(result["new_map"]) and math.isnan(result["score"])
+# What comes of it.
 
 
-def made_up() -> pd.DataFrame:
-    rows = [
-        ("csq", 1e-3, "quantization_weight", 1e-4, 0.5),
-        ("csq", 1e-3, "quantization_weight", 1e-2, 0.7),
-        ("csq", 2e-3, "quantization_weight", 1e-2, 0.7),
-        ("dcdh", 1e-3, "scale", 0.5, math.nan),
-        ("dcdh", 2e-3, "scale", 0.5, 0.1),
-        ("softmax", 1e-3, "quantization_weight", 0.1, math.nan),
+def made_up(suite: Suite, *rows: tuple[float, ...]) -> pd.DataFrame:
+    """A frame as ``collect`` gives it: for each trial, the MAP of each of its seeds; unseen people 0.1 lower."""
+    trials = tuning_suite(suite).variants
+    return pd.DataFrame(
+        [
+            {"variant": trial, "seed": seed, "bits": 12, "map": score, "unseen_map": score - 0.1}
+            for trial, values in zip(trials, rows, strict=True)
+            for seed, score in enumerate(values)
+        ],
+        columns=["variant", "seed", "bits", "map", "unseen_map"],
+    )
+
+
+def test_a_score_is_the_mean_over_seeds_of_seen_and_unseen(small: str) -> None:
+    suite = write_tuned(small)
+    table = scores(made_up(suite, (0.5, 0.7), (0.9,)), suite)
+    assert table["settings"].tolist() == [
+        {"learning_rate": 0.001, "center_weight": 0},
+        {"learning_rate": 0.001, "center_weight": 0.5},
     ]
-    return pd.DataFrame(rows, columns=["variant", "learning_rate", "field", "value", "score"])
+    assert table["seeds"].tolist() == [2, 1]
+    numbers = table[["map", "unseen_map", "score"]].to_numpy().tolist()
+    assert numbers == [pytest.approx([0.6, 0.5, 0.55]), pytest.approx([0.9, 0.8, 0.85])]
 
 
-def test_the_best_setting_is_the_first_of_the_highest_score():
-    assert best(made_up()) == {
-        "csq": {"learning_rate": 1e-3, "quantization_weight": 1e-2},
-        "dcdh": {"learning_rate": 2e-3, "scale": 0.5},
+def test_the_best_is_named_as_it_is_written_into_the_suite(small: str) -> None:
+    suite = write_tuned(small)
+    table = scores(made_up(suite, (0.5,), (0.9,)), suite)
+    assert best(table) == {"full": [{"learning_rate": 0.001, "center_weight": 0.5}]}
+    assert tuning_text(table).splitlines()[-2:] == ["best:", "full: {learning_rate: 0.001, center_weight: 0.5}"]
+
+
+@pytest.mark.parametrize("values", [(0.9, 0.9, 0.9, 0.9), (0.5, 0.9, 0.5, 0.9)], ids=["all", "two"])
+def test_a_tie_names_nobody(small: str, values: tuple[float, ...]) -> None:
+    suite = write_tuned(small, learning_rate=[0.001, 0.002])
+    table = scores(made_up(suite, *((value,) for value in values)), suite)
+    ties = values.count(0.9)
+    assert len(best(table)["full"]) == ties
+    assert tuning_text(table).splitlines()[-1] == f"full: {ties} of 4 trials tie for the best; none is named"
+
+
+def test_a_failed_trial_is_a_hole_and_not_the_best(small: str) -> None:
+    suite = write_tuned(small)
+    table = scores(made_up(suite, (), (0.2,)), suite)
+    assert math.isnan(table["score"][0])
+    assert best(table) == {"full": [{"learning_rate": 0.001, "center_weight": 0.5}]}
+
+
+def test_a_variant_of_which_all_trials_failed_has_no_best(small: str) -> None:
+    suite = write_tuned(small)
+    table = scores(made_up(suite, (), ()), suite)
+    assert best(table) == {}
+    assert tuning_text(table).splitlines()[-1] == "best:"
+
+
+# The command.
+
+
+def test_all_trials_are_runs_whose_table_is_kept_beside_the_suite(
+    small: str, fast: list, tmp_path: Path, capsys
+) -> None:
+    suite, out = write_tuned(small, at={"bits": 12, "seed": [0, 1]}), tmp_path / "runs"
+    assert main(["tune", small, "--out", str(out)]) == 0
+    assert {(p["scored_on"], p["bits"], p["seed"], p["center_weight"]) for p in fast} == {
+        ("validation", 12, seed, weight) for seed in (0, 1) for weight in (0, 0.5)
     }
-    assert tuning_text(made_up()).splitlines()[0] == "csq: {learning_rate: 0.001, quantization_weight: 0.01}"
-
-
-@pytest.fixture
-def quiet_core(tmp_path: Path, monkeypatch):
-    """A core that nobody edits meanwhile, as its code is part of a trial's identity."""
-    monkeypatch.setattr(identity, "CORE", tmp_path)
-
-
-@pytest.mark.usefixtures("quiet_core")
-def test_trials_run_once_and_their_table_is_kept(tmp_path: Path, monkeypatch):
-    suite = load_suite("ingredients_orl").with_settings({**TINY, "bits": 8, "seed": [0, 1]})
-    path = tmp_path / "new" / "table.csv"
-    first = run_trials(validation_trials(suite, ["direct"])[:1], path)
-    both = run_trials(validation_trials(suite, ["direct"]), path, jobs=2)
-    assert both["seed"].tolist() == [0, 1]
-    pd.testing.assert_frame_equal(both.iloc[:1], first.round(6), atol=1e-6)
-    assert list(both.columns) == ["variant", "bits", "seed", "map", "new_map", "score", "seconds", "identity"]
-    monkeypatch.setattr(tuning.ProcessPoolExecutor, "submit", lambda *arguments: pytest.fail("trained again"))
-    pd.testing.assert_frame_equal(run_trials(validation_trials(suite, ["direct"]), path), pd.read_csv(path))
-
-
-@pytest.mark.usefixtures("quiet_core")
-def test_rows_of_another_config_are_not_taken_over(tmp_path: Path):
-    suite = load_suite("ingredients_orl").with_settings({**TINY, "bits": 8, "seed": 0})
-    trials = validation_trials(suite, ["direct"])
-    path = tmp_path / "table.csv"
-    run_trials(trials, path)
-    other = [dataclasses.replace(trials[0], config=dataclasses.replace(trials[0].config, epochs=2))]
-    before = pd.read_csv(path)
-    after = run_trials(other, path)
-    assert after["identity"].tolist() != before["identity"].tolist()
-    assert len(pd.read_csv(path)) == 1
-
-
-def test_commands_print_their_tables(tmp_path: Path, monkeypatch, capsys):
-    def run_trials(trials, path, jobs, threads):
-        return pd.DataFrame(
-            [{**t.row, "map": 0.8, "new_map": 0.2, "score": 0.5, "seconds": 1.0, "identity": "x"} for t in trials]
-        )
-
-    monkeypatch.setattr("ablations.__main__.run_trials", run_trials)
-    assert main(["tune", "peers_orl", "--csv", str(tmp_path / "t.csv")]) == 0
+    assert len(list((out / "complete").iterdir())) == len(fast) == 4
     printed = capsys.readouterr().out
-    assert "csq: {learning_rate: 0.0005, quantization_weight: 0.0001}" in printed
-    assert f"table: {tmp_path / 't.csv'}" in printed
-    assert main(["validate", "ingredients_orl", "--only", "direct", "soft", "--jobs", "3"]) == 0
-    printed = capsys.readouterr().out
-    assert "| variant | 48 bits, seen | 48 bits, new |" in printed
-    assert "| direct − soft | +0.000 ± 0.000 | +0.000 ± 0.000 |" in printed
-    assert "raw pixels" not in printed
-    assert "ingredients_orl_validation.csv" in printed
+    path = tmp_path / "small_tuning.csv"
+    assert "full: {learning_rate: 0.001, center_weight: 0.5}" in printed
+    assert f"recorded: {path}" in printed
+    assert "# command: python -m ablations tune small\n" in path.read_text()
+    assert best(scores(recorded("small_tuning", tmp_path), suite)) == {
+        "full": [{"learning_rate": 0.001, "center_weight": 0.5}]
+    }
+    fast.clear()
+    assert main(["tune", small, "--out", str(out)]) == 0
+    assert fast == []
 
 
-def test_a_suite_without_tuning_is_refused(capsys):
+def test_settings_reach_the_trials_and_are_recorded(small: str, fast: list, tmp_path: Path) -> None:
+    write_tuned(small)
+    assert main(["tune", small, "--set", "bits=48", "--set", "epochs=2", "--out", str(tmp_path)]) == 0
+    assert {(p["bits"], p["epochs"]) for p in fast} == {(48, 2)}
+    text = (tmp_path / "small_tuning.csv").read_text()
+    assert "# command: python -m ablations tune small --set bits=48 --set epochs=2\n" in text
+
+
+@pytest.mark.parametrize(("weights", "holes"), [((0,), 1), ((0, 0.5), 2)], ids=["one", "all"])
+def test_a_trial_that_fails_is_exit_status_1_and_no_table_is_kept(
+    small: str, fast: list, tmp_path: Path, monkeypatch, capsys, weights: tuple, holes: int
+) -> None:
+    write_tuned(small)
+    honest = attempt.execute
+
+    def execute(source, output, parameters, *rest) -> None:
+        if parameters["center_weight"] in weights:
+            raise NotebookError("the loss became nan")
+        honest(source, output, parameters, *rest)
+
+    monkeypatch.setattr(attempt, "execute", execute)
+    status = main(["tune", small, "--out", str(tmp_path)])
+    assert status == 1
+    table, _, _ = capsys.readouterr().out.partition("best:")
+    assert [line.count("NaN") for line in table.splitlines()].count(3) == holes
+    assert not (tmp_path / "small_tuning.csv").exists()
+
+
+def test_only_chooses_among_the_tuned_variants(small: str, fast: list, tmp_path: Path) -> None:
+    own = {"full": {"center_weight": [0, 0.5]}, "no_center": {"quantization_weight": [0.2, 1.0]}}
+    write_tuned(small, own=own)
+    assert main(["tune", small, "--only", "no_*", "--out", str(tmp_path)]) == 0
+    assert {(p["center_weight"], p["quantization_weight"]) for p in fast} == {(0, 0.2), (0, 1.0)}
+    assert not (tmp_path / "small_tuning.csv").exists()
+
+
+@pytest.mark.parametrize("pattern", ["no_center", "no_*"])
+def test_only_a_variant_that_is_not_tuned_is_refused(
+    small: str, fast: list, tmp_path: Path, capsys, pattern: str
+) -> None:
+    write_tuned(small)
+    assert main(["tune", small, "--only", pattern, "--out", str(tmp_path)]) == 2
+    assert f"unknown variant {pattern!r} (known: full)" in capsys.readouterr().err
+    assert fast == []
+
+
+def test_a_suite_without_tuning_is_refused(capsys) -> None:
     assert main(["tune", "orl_quick"]) == 2
     assert "suite 'orl_quick' has no tuning section" in capsys.readouterr().err
+
+
+def test_what_the_base_sets_and_the_trials_share_is_set_in_the_trials_alone(small: str) -> None:
+    suite = write_tuned(small, at={"bits": 12, "seed": 0, "width": 0.1})
+    assert {run.config.width for run in tuning_suite(suite).runs()} == {0.1}
+    assert {run.config.width for run in suite.runs()} == {0.25}
