@@ -93,6 +93,7 @@ class DCBH(nn.Module):
     Attributes:
         config: The config, resolved.
         num_identities: The number of people in training, C.
+        sources: Name and content of the files of one's own that its head and its objective come from.
         mean: Mean of the training faces, one scalar, so that it takes raw images.
         std: Their standard deviation, one scalar.
         code_classifier: Linear layer on q, (n, bits) to (n, C); None where the objective asks for none.
@@ -108,6 +109,7 @@ class DCBH(nn.Module):
         super().__init__()
         config = self.config = config.resolved()
         self.num_identities = num_identities
+        self.sources = {name: path.read_bytes() for name, path in config.own_files().items()}
         size, head = descriptor_size(config), config.head_class
         self.backbone = Backbone(config.width, config.multi_scale)
         layers: list[nn.Module] = []
@@ -200,10 +202,10 @@ class DCBH(nn.Module):
     def save(self, directory: str | os.PathLike[str]) -> None:
         """Write ``model.safetensors``, ``config.json`` and a model card ``README.md`` into ``directory``.
 
-        A copy of the file of a head or an objective of one's own is laid beside them.
+        The file of a head or an objective of one's own is laid beside them, as it was when the model was made.
 
         Raises:
-            OSError: A file cannot be written, or one's own cannot be read any more.
+            OSError: A file cannot be written.
         """
         from safetensors.torch import save
 
@@ -211,8 +213,8 @@ class DCBH(nn.Module):
         directory.mkdir(parents=True, exist_ok=True)
         about = {"config": self.config.portable(), "num_identities": self.num_identities}
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        for name, path in self.config.own_files().items():
-            write_atomically(directory / name, path.read_bytes())
+        for name, source in self.sources.items():
+            write_atomically(directory / name, source)
         # The config rides in the weights' header too: load() then notices files of two different models.
         write_atomically(directory / "model.safetensors", save(weights, {"about": json.dumps(about)}))
         write_atomically(directory / "config.json", (json.dumps(about, indent=2) + "\n").encode())

@@ -7,6 +7,7 @@ and its batches are slices.
 from __future__ import annotations
 
 import copy
+import hashlib
 import io
 import math
 import os
@@ -30,6 +31,7 @@ MAX_SHIFT = 2  # pixels
 WARM_UP = 0.1  # fraction of all steps over which the learning rate rises
 ROLLBACK_EVERY = 100  # epochs, recipe "published"
 CHECKPOINT_SECONDS = 30.0
+DIGEST_SIZE = hashlib.sha256().digest_size
 STEPS_BEFORE_CAPTURE = 3  # on CUDA, in which libraries choose their kernels
 
 History = list[dict[str, float]]
@@ -40,7 +42,7 @@ class TrainingDiverged(ArithmeticError):
 
 
 class DamagedCheckpoint(ValueError):
-    """A checkpoint cannot be read."""
+    """A checkpoint is not what was written."""
 
 
 def train(
@@ -113,6 +115,8 @@ class Training:
             torch.manual_seed(config.seed)
             self.model = DCBH(config, faces.num_identities)
             self.objective = objective_of(self.model)
+        files = {name: hashlib.sha256(source).hexdigest() for name, source in self.model.sources.items()}
+        self.subject = config.portable() | files
         self.model.to(config.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective.to(config.device)
         self.model.set_statistics(self.images)
@@ -241,7 +245,7 @@ class Training:
     def save(self, path: Path) -> None:
         """Write a checkpoint, complete or not at all."""
         content = {
-            "config": self.config.portable(),
+            "subject": self.subject,
             "faces": self.fingerprint,
             "state": self.state(),
             "epoch": self.epoch,
@@ -249,23 +253,25 @@ class Training:
         }
         buffer = io.BytesIO()
         torch.save(content, buffer)
-        write_atomically(path, buffer.getvalue())
+        data = buffer.getvalue()
+        # torch reads weights in which a bit has flipped without a word.
+        write_atomically(path, hashlib.sha256(data).digest() + data)
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint.
 
         Raises:
-            DamagedCheckpoint: It cannot be read.
-            ValueError: It belongs to another config or other faces.
+            DamagedCheckpoint: It is not what ``save`` wrote.
+            ValueError: It belongs to another config, another method of one's own, or other faces.
         """
-        try:
-            content = torch.load(path, map_location=self.images.device, weights_only=True)
-            config, fingerprint = content["config"], content["faces"]
-        except Exception as error:  # torch.load raises whatever the damage happens to hit
-            raise DamagedCheckpoint(f"checkpoint {path} cannot be read ({error})") from error
-        if fingerprint != self.fingerprint:
+        data = path.read_bytes()
+        digest, data = data[:DIGEST_SIZE], data[DIGEST_SIZE:]
+        if hashlib.sha256(data).digest() != digest:
+            raise DamagedCheckpoint(f"checkpoint {path} is damaged")
+        content = torch.load(io.BytesIO(data), map_location=self.images.device, weights_only=True)
+        if content["faces"] != self.fingerprint:
             raise ValueError(f"checkpoint {path} belongs to a training on other faces; delete it to start again")
-        other = [name for name, value in self.config.portable().items() if config.get(name) != value]
+        other = [name for name, value in self.subject.items() if content["subject"].get(name) != value]
         if other:
             raise ValueError(f"checkpoint {path} has another {', '.join(other)}; delete it to start again")
         self.restore(content["state"])
