@@ -46,6 +46,8 @@ class Planned:
     Attributes:
         run: What was asked for.
         config: Its config, resolved for where it is to happen.
+        own_files: Name -> content of each file of one's own that its head or objective come from. It may be edited
+            while the batch runs.
         identity: Its identity there.
         complete: Whether it is complete already.
         changed: If not, but the same experiment is complete under another source: the files that are not the same.
@@ -53,6 +55,7 @@ class Planned:
 
     run: Run
     config: Config
+    own_files: dict[str, bytes]
     identity: Identity
     complete: bool
     changed: list[str]
@@ -77,7 +80,8 @@ def plan(suite: Suite, out: Path, only: Sequence[str] = (), resolve: Resolve = C
         complete = _is_complete(out / "complete" / identity.name, identity)
         other = others.get((identity.settings, identity.faces))
         changed = changed_sources(other["identity"]["sources"], identity.sources) if other and not complete else []
-        planned.append(Planned(run, resolve(run.config), identity, complete, changed))
+        own_files = {name: path.read_bytes() for name, path in run.config.own_files().items()}
+        planned.append(Planned(run, resolve(run.config), own_files, identity, complete, changed))
     return planned
 
 
@@ -215,10 +219,8 @@ class _Batch:
                 lock.release()
                 self._ended(planned, "run by another runner")
             else:
-                files = {name: path.read_bytes() for name, path in planned.config.own_files().items()}
-                task = Task(
-                    planned.identity, _parameters(planned), files, self.workers.work, self.threads, self.timeout
-                )
+                own_files, work = planned.own_files, self.workers.work
+                task = Task(planned.identity, _parameters(planned), own_files, work, self.threads, self.timeout)
                 self.attempts[planned.identity.name] += 1
                 with _writing(self.out):
                     _started(self.out, planned.identity.name).write_text(repr(time.time()))

@@ -8,7 +8,7 @@ from ablations import attempt, identity
 from ablations.execution import NotebookError
 from ablations.runner import plan, run_suite
 from ablations.suite import load_suite
-from tests.stub_suite import OWN, run_small, write_own
+from tests.stub_suite import run_small
 
 
 def test_a_run_whose_source_changed_while_it_ran_is_a_failure(
@@ -24,21 +24,6 @@ def test_a_run_whose_source_changed_while_it_ran_is_a_failure(
     assert run_suite(load_suite(small).with_settings({"bits": 12, "seed": 0}), tmp_path, jobs=1) == 2
     assert len(fast) == 1
     assert "FAILED, losses.py was changed while the suite ran; start it again" in capsys.readouterr().err
-
-
-def test_a_run_whose_own_file_changed_before_it_started_is_a_failure(
-    small: str, fast: list, tmp_path: Path, monkeypatch, capsys
-) -> None:
-    path, honest = write_own(Path(small)), attempt.execute
-
-    def execute(*arguments) -> None:
-        honest(*arguments)
-        (tmp_path / "pull.py").write_text(OWN.replace("self.tau - ", "2 * self.tau - "))
-
-    monkeypatch.setattr(attempt, "execute", execute)
-    suite = load_suite(path).with_settings({"bits": 12, "seed": [0, 1]})
-    assert run_suite(suite, tmp_path, jobs=1, only=["own"]) == 1
-    assert "own 12 bits seed 1: own/pull.py was changed while the suite ran; start it again" in capsys.readouterr().err
 
 
 def test_a_notebook_that_leaves_no_result_is_a_failure(small: str, fast: list, tmp_path: Path, monkeypatch) -> None:

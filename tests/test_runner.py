@@ -285,9 +285,29 @@ def test_a_file_of_ones_own_that_is_moved_with_its_suite_runs_nothing_again(
     assert fast == []
 
 
+@pytest.mark.parametrize("edited", [OWN.replace("self.tau - ", "2 * self.tau - "), None], ids=["edited", "deleted"])
+def test_all_runs_of_a_batch_are_of_the_file_as_it_was_at_the_start(
+    small: str, fast: list, tmp_path: Path, monkeypatch, edited: str | None
+) -> None:
+    suite = load_suite(write_own(Path(small))).with_settings({"bits": 12})
+    honest, own = attempt.execute, tmp_path / "pull.py"
+
+    def execute(*arguments) -> None:
+        honest(*arguments)
+        own.unlink(missing_ok=True)
+        if edited:
+            own.write_text(edited)
+
+    monkeypatch.setattr(attempt, "execute", execute)
+    assert run_suite(suite, tmp_path, jobs=1, only=["own"]) == 0
+    assert [path.read_text() for path in tmp_path.glob("complete/*/pull.py")] == [OWN] * 3
+    own.write_text(OWN)
+    assert [planned.complete for planned in plan(suite, tmp_path, ["own"])] == [True] * 3
+
+
 BROKEN = {
     "def compute(": ("def compute(self, outputs labels):", "invalid syntax"),
-    "return {": ("return {'pul': outputs.relaxed.mean()}", "it must give the terms ['pull'], not ['pul']"),
+    "return {": ("return {'pul': outputs.relaxed.mean()}", "it must give the terms ['pull']"),
     "constants =": ('constants = {"tau": 1 / 0}', "ZeroDivisionError: division by zero"),
 }
 
