@@ -232,7 +232,8 @@ class DCBH(nn.Module):
 
         Raises:
             FileNotFoundError: A file is missing.
-            ValueError: A file is damaged, the two belong to different models, or the model needs ``own_code``.
+            PermissionError: The model needs ``own_code``.
+            ValueError: A file is damaged, or the two belong to different models.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -244,13 +245,13 @@ class DCBH(nn.Module):
             about = json.loads((directory / "config.json").read_text())
             values = dict(about["config"])
             for name in ("head", "objective"):
-                file = own_file(values[name])
+                file = own_file(values.get(name))
                 if file is not None:
                     beside = directory / file[0].name
                     if not own_code:
-                        raise ValueError(
-                            f"its {name} is a program of its author's, {beside}; to let it run, read it and then say "
-                            "DCBH.load(..., own_code=True)"
+                        raise PermissionError(
+                            f"the {name} of this model is a program of its author's, {beside}; to let it run, read it "
+                            "and then say DCBH.load(..., own_code=True)"
                         )
                     values[name] = f"{beside}:{file[1]}"
             # The dtype stays as trained, so that the codes do; the device may be another machine's.

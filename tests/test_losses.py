@@ -4,9 +4,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcbh_core import Config
-from dcbh_core.losses import DCBHObjective, center_loss, moved_centers, quantization_loss
-from dcbh_core.model import Outputs
+from dcbh_core import Objective, Outputs, Sizes
+from dcbh_core.losses import (
+    OBJECTIVES,
+    DCBHObjective,
+    SoftBlockObjective,
+    center_loss,
+    moved_centers,
+    quantization_loss,
+)
+from dcbh_core.peers import PEERS
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -80,8 +87,8 @@ def test_quantization_pushes_away_from_zero_on_its_own_side():
     assert q.grad[0, 1] < 0
 
 
-def outputs_and_labels() -> tuple[Outputs, torch.Tensor]:
-    rng = np.random.default_rng(3)
+def outputs_and_labels(seed: int = 3) -> tuple[Outputs, torch.Tensor]:
+    rng = np.random.default_rng(seed)
     sizes = ((7, 6), (7, 2), (7, 2), (7, 4), (7, 4))
     values = [torch.tensor(rng.normal(size=size), requires_grad=True) for size in sizes]
     return Outputs(*values), torch.tensor(rng.integers(0, 4, 7))
@@ -91,8 +98,11 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean([np.log(np.exp(row).sum()) - row[y] for row, y in zip(logits, labels, strict=True)]))
 
 
-def objective(**fields: float) -> DCBHObjective:
-    return DCBHObjective(Config(bits=2, block_size=3, **fields).resolved(), 4).double()
+SIZES = Sizes(num_identities=4, bits=2, descriptor_size=6)
+
+
+def objective(**constants: float) -> DCBHObjective:
+    return DCBHObjective(SIZES, **constants).double()
 
 
 def test_total_is_the_papers_weighted_sum():
@@ -106,6 +116,39 @@ def test_total_is_the_papers_weighted_sum():
     slow = {"code": code, "feature": feature, "quantization": quantization, "center": center}
     assert {name: term.item() for name, term in terms.items()} == pytest.approx(slow)
     assert total.item() == pytest.approx(code + feature + 0.1 * quantization + 1e-4 * center)
+
+
+@given(SEEDS, st.floats(0.1, 1), st.floats(0, 3), st.floats(0, 3))
+@settings(max_examples=20, deadline=None)
+def test_soft_block_equals_a_slow_loop(seed, target, quantization_weight, center_weight):
+    constants = {"quantization_target": target, "quantization_weight": quantization_weight}
+    soft = SoftBlockObjective(SIZES, **constants, center_weight=center_weight).double()
+    outputs, labels = outputs_and_labels(seed)
+    f, q, centers = outputs.descriptor.detach(), outputs.relaxed.detach(), soft.centers.detach()
+    slow = {
+        "code": cross_entropy(outputs.code_logits.detach().numpy(), labels.numpy()),
+        "quantization": sum(abs(target - abs(float(value))) for value in q.flatten()) / q.numel(),
+        "center": 0.0,
+    }
+    for i in range(len(f)):
+        own = centers[labels[i]]
+        cosine = float(f[i] @ own) / (float(f[i] @ f[i]) * float(own @ own)) ** 0.5
+        slow["center"] += (1 - cosine) / len(f)
+    total, terms = soft(outputs, labels)
+    assert {name: term.item() for name, term in terms.items()} == pytest.approx(slow)
+    weighted = slow["code"] + quantization_weight * slow["quantization"] + center_weight * slow["center"]
+    assert total.item() == pytest.approx(weighted)
+
+
+@given(st.floats(0.01, 100))
+@settings(max_examples=20, deadline=None)
+def test_the_centre_loss_of_soft_blocks_grows_neither_with_the_descriptor_nor_with_the_batch(scale):
+    soft, (outputs, labels) = SoftBlockObjective(SIZES).double(), outputs_and_labels()
+    once = soft.compute(outputs, labels)["center"]
+    longer = outputs._replace(descriptor=scale * outputs.descriptor)
+    twice = Outputs(*(value.repeat(2, 1) for value in outputs))
+    torch.testing.assert_close(soft.compute(longer, labels)["center"], once)
+    torch.testing.assert_close(soft.compute(twice, labels.repeat(2))["center"], once)
 
 
 @pytest.mark.parametrize(
@@ -141,3 +184,60 @@ def test_gradients_are_taken_with_the_old_centres_which_then_move():
     dcbh.after_backward(outputs, labels)
     torch.testing.assert_close(outputs.descriptor.grad, outputs.descriptor.detach() - old[labels])
     torch.testing.assert_close(dcbh.centers.detach(), moved_centers(outputs.descriptor.detach(), labels, old))
+
+
+# --- What every objective states of itself ----------------------------------------------------------------------------
+
+ALL = {**OBJECTIVES, **PEERS}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_an_objective_gives_the_terms_that_it_states_from_the_classifiers_that_it_asks_for(name):
+    outputs, labels = outputs_and_labels()
+    logits = {f"{one}_logits": None for one in ("code", "feature") if one not in ALL[name].classifiers}
+    made = ALL[name](SIZES).double()
+    _, terms = made(outputs._replace(**logits), labels)
+    assert tuple(terms) == ALL[name].terms == tuple(made.weights)
+    assert all(term.shape == () for term in terms.values())
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_constants_are_attributes_and_weights_those_of_their_terms(name):
+    for constant, default in ALL[name].constants.items():
+        made = ALL[name](SIZES, **{constant: default + 1})
+        assert getattr(made, constant) == default + 1
+        expected = {term: ALL[name].constants.get(f"{term}_weight", 1) for term in ALL[name].terms}
+        if constant.endswith("_weight"):
+            expected[constant.removesuffix("_weight")] += 1
+        assert made.weights == expected
+
+
+class TwoTerms(Objective):
+    terms = ("one", "two")
+    constants = {"two_weight": 3.0, "sharpness": 1.0}  # noqa: RUF012
+    positive = frozenset({"sharpness"})
+
+    def compute(self, outputs, labels):
+        return {"one": outputs.relaxed.sum(), "two": outputs.relaxed.square().sum()}
+
+
+@given(SEEDS, st.floats(0, 5))
+@settings(max_examples=20, deadline=None)
+def test_the_total_of_any_objective_is_the_weighted_sum_of_its_terms(seed, weight):
+    outputs, labels = outputs_and_labels(seed)
+    total, terms = TwoTerms(SIZES, two_weight=weight)(outputs, labels)
+    assert total.item() == pytest.approx(terms["one"].item() + weight * terms["two"].item())
+
+
+@pytest.mark.parametrize(
+    ("constants", "message"),
+    [
+        ({"two_weight": -1}, "two_weight must be 0 or more, not -1"),
+        ({"sharpness": 0}, "sharpness must be above 0, not 0"),
+        ({"sharpness": -1}, "sharpness must be above 0, not -1"),
+    ],
+)
+def test_impossible_constants_are_named(constants, message):
+    TwoTerms.check({"two_weight": 0, "sharpness": 0.1})
+    with pytest.raises(ValueError, match=message):
+        TwoTerms.check(constants)

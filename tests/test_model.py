@@ -1,17 +1,20 @@
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from safetensors import safe_open
 
 from dcbh_core import DCBH, Config
-from dcbh_core.config import CHOICES
-from dcbh_core.model import HEADS, Backbone, BlockHead, DivideEncodeHead, MassHead, descriptor_size
-from dcbh_core.peers import OBJECTIVES
+from dcbh_core.heads import HEADS
+from dcbh_core.losses import OBJECTIVES
+from dcbh_core.model import Backbone, descriptor_size, objective_of
+from dcbh_core.peers import PEERS
 
 SMALL = Config(bits=5, block_size=3, width=0.05)
+ALL = {**OBJECTIVES, **PEERS}
 
 
 def parameters(module: torch.nn.Module) -> int:
@@ -27,7 +30,18 @@ def test_the_papers_network_has_the_papers_number_of_parameters():
 
 
 def test_the_centres_come_on_top():
-    assert parameters(OBJECTIVES["dcbh"](Config().resolved(), 530)) == 152_640
+    assert parameters(objective_of(DCBH(Config(), 530))) == 152_640
+
+
+@pytest.mark.parametrize("objective", ALL)
+def test_a_model_has_the_classifiers_that_its_objective_asks_for_and_no_others(objective):
+    model = DCBH(Config(objective=objective, bits=5, width=0.05), 7)
+    wanted = {f"{name}_classifier" for name in ALL[objective].classifiers}
+    assert {key.split(".")[0] for key in model.state_dict() if "classifier" in key} == wanted
+    outputs = model(torch.as_tensor(images(2)))
+    assert {name for name in ("code", "feature") if getattr(outputs, f"{name}_logits") is not None} == set(
+        ALL[objective].classifiers
+    )
 
 
 def test_without_multi_scale_only_the_deep_features_remain():
@@ -61,64 +75,6 @@ def test_initial_values_are_the_papers():
             assert module.bias is None or not module.bias.any()
 
 
-@given(st.integers(1, 12), st.integers(3, 9), st.integers(0, 2**32 - 1))
-@settings(max_examples=50, deadline=None)
-def test_block_head_equals_a_slow_loop(bits, block_size, seed):
-    f = np.random.default_rng(seed).normal(0, 3, (2, bits * block_size))
-    slow = np.empty((2, bits))
-    for i in range(2):
-        for b in range(bits):
-            block = f[i, b * block_size : (b + 1) * block_size]
-            mass = np.exp(block) / np.exp(block).sum()
-            slow[i, b] = max(mass) - 0.5
-    np.testing.assert_allclose(BlockHead(bits, block_size)(torch.tensor(f)).numpy(), slow, atol=1e-12)
-
-
-def test_block_head_stays_in_its_range_and_reaches_both_ends():
-    head = BlockHead(2, 6)
-    flat, peak = torch.zeros(1, 12), torch.zeros(1, 12)
-    peak[:, ::6] = 50.0
-    torch.testing.assert_close(head(flat).tanh(), torch.full((1, 2), -0.3215127), atol=1e-6, rtol=0)
-    torch.testing.assert_close(head(peak).tanh(), torch.full((1, 2), 0.4621172), atol=1e-6, rtol=0)
-
-
-def test_a_block_of_two_would_always_give_a_one_so_it_is_refused():
-    assert (BlockHead(4, 2)(torch.randn(100, 8)) >= 0).all()
-    with pytest.raises(ValueError, match=r"block_size must be at least 3.*every bit would be 1"):
-        Config(block_size=2)
-
-
-def test_divide_and_encode_uses_each_block_for_its_own_bit():
-    head = DivideEncodeHead(4, 3)
-    f = torch.randn(1, 12, requires_grad=True)
-    head(f)[0, 2].backward()
-    assert f.grad is not None
-    assert f.grad[0].nonzero().flatten().tolist() == [6, 7, 8]
-
-
-def test_divide_and_encode_equals_a_slow_loop():
-    head = DivideEncodeHead(4, 3).double()
-    torch.nn.init.normal_(head.bias)
-    f = torch.randn(2, 12, dtype=torch.float64)
-    for i in range(2):
-        for b in range(4):
-            number = sum(f[i, 3 * b + j] * head.weight[b, j] for j in range(3)) + head.bias[b]
-            torch.testing.assert_close(head(f)[i, b], number)
-
-
-@given(st.integers(1, 12), st.integers(1, 4), st.integers(0, 2**32 - 1))
-@settings(max_examples=50, deadline=None)
-def test_mass_head_equals_a_slow_loop(bits, half, seed):
-    f = np.random.default_rng(seed).normal(0, 3, (2, bits * 2 * half))
-    slow = np.empty((2, bits))
-    for i in range(2):
-        for b in range(bits):
-            block = f[i, b * 2 * half : (b + 1) * 2 * half]
-            first = np.exp(block[:half]).sum() / np.exp(block).sum()  # the mass of the first half
-            slow[i, b] = np.log(first / (1 - first))
-    np.testing.assert_allclose(MassHead(bits, 2 * half)(torch.tensor(f)).numpy(), slow, atol=1e-9)
-
-
 def test_the_direct_head_has_no_layer_before_it():
     model = DCBH(Config(bits=5, width=0.05, head="direct", dtype="float32"), 2).eval()
     faces = torch.as_tensor(images(3))
@@ -138,9 +94,11 @@ def test_the_direct_heads_descriptor_has_the_size_of_the_pooled_features(width, 
     assert descriptor_size(config) == Backbone(width, multi_scale).num_features
 
 
-def test_every_name_in_the_config_has_its_class():
-    assert set(HEADS) == set(CHOICES["head"])
-    assert set(OBJECTIVES) == set(CHOICES["objective"])
+def test_a_relu_stands_before_the_heads_that_want_one():
+    for name, head in HEADS.items():
+        model = DCBH(Config(head=name, bits=5, width=0.05), 2)
+        has = any(isinstance(layer, torch.nn.ReLU) for layer in model.descriptor)
+        assert has == (head.blocks and head.relu), name
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -156,11 +114,24 @@ def test_shapes_and_types(head):
     assert (descriptors.dtype, descriptors.shape) == (np.dtype(np.float32), (3, size))
 
 
+@pytest.mark.parametrize("head", HEADS)
+def test_codes_can_be_had_from_descriptors_so_an_image_need_not_pass_twice(head):
+    model = trained_looking_model(Config(bits=5, width=0.05, head=head))
+    passes = []
+    model.backbone.register_forward_hook(lambda *_: passes.append(1))
+    descriptors = model.describe(images(9))
+    codes = model.binarize(descriptors)
+    assert len(passes) == 1
+    np.testing.assert_array_equal(codes, model.encode(images(9)))
+    assert (codes.dtype, codes.shape) == (np.dtype(bool), (9, 5))
+
+
 def test_encoding_in_batches_changes_nothing(monkeypatch):
     model = DCBH(SMALL, 2)
     whole = model.describe(images(7))
     monkeypatch.setattr("dcbh_core.model.ENCODE_BATCH", 3)
     np.testing.assert_allclose(model.describe(images(7)), whole, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(model.binarize(whole), model.encode(images(7)))
 
 
 def test_no_images_give_no_codes():
@@ -188,11 +159,11 @@ def test_images_that_do_not_fit_are_refused(bad, message):
         DCBH(SMALL, 2).encode(bad)
 
 
-def test_statistics_are_one_scalar_mean_and_deviation():
+def test_statistics_are_one_scalar_mean_and_standard_deviation():
     model = DCBH(SMALL, 2)
     model.set_statistics(torch.as_tensor(images(5)))
     assert model.mean.item() == pytest.approx(images(5).mean(), rel=1e-6)
-    assert model.deviation.item() == pytest.approx(images(5).std(), rel=1e-6)
+    assert model.std.item() == pytest.approx(images(5).std(), rel=1e-6)
     expected = np.clip((images(5) - images(5).mean()) / (images(5).std() + 1e-5) * 0.1, -1, 1)
     np.testing.assert_allclose(model.standardize(torch.as_tensor(images(5))).numpy(), expected, atol=1e-6)
 
@@ -200,13 +171,16 @@ def test_statistics_are_one_scalar_mean_and_deviation():
 def test_standardised_faces_are_clipped():
     model = DCBH(SMALL, 2)
     model.mean.fill_(0)
-    model.deviation.fill_(1)
+    model.std.fill_(1)
     assert model.standardize(torch.full((1, 3, 32, 32), 255)).max() == 1
 
 
-def trained_looking_model() -> DCBH:
+# --- Saving and loading -----------------------------------------------------------------------------------------------
+
+
+def trained_looking_model(config: Config = SMALL) -> DCBH:
     torch.manual_seed(1)
-    model = DCBH(SMALL, 3)
+    model = DCBH(config, 3)
     model.set_statistics(torch.as_tensor(images(6)))
     model.train()(torch.as_tensor(images(6)))  # moves batch normalisation's statistics
     return model
@@ -222,10 +196,21 @@ def test_a_loaded_model_gives_the_same_codes(tmp_path):
     assert loaded.config == model.config
 
 
-def test_a_saved_model_carries_a_card(tmp_path):
-    trained_looking_model().save(tmp_path)
+def test_a_csq_model_saves_no_classifiers(tmp_path):
+    trained_looking_model(Config(objective="csq", bits=5, width=0.05)).save(tmp_path)
+    with safe_open(tmp_path / "model.safetensors", "pt") as file:
+        parts = {name.split(".")[0] for name in file.keys()}  # noqa: SIM118
+    assert parts == {"backbone", "head", "mean", "std"}
+
+
+@pytest.mark.parametrize("objective", ALL)
+def test_a_saved_model_carries_a_card_that_says_what_it_is(tmp_path, objective):
+    model = trained_looking_model(Config(objective=objective, bits=5, width=0.05))
+    model.save(tmp_path)
     card = (tmp_path / "README.md").read_text()
-    assert "5-bit" in card
+    assert card.startswith(f"# 5-bit codes of faces by the objective {objective}\n")
+    assert f"objective `{objective}`, head `{model.config.head}`, recipe `modern`, {parameters(model):,} par" in card
+    assert "Trained on: `orl`, 3 people" in card
     assert "Not for identifying" in card
 
 
@@ -249,7 +234,7 @@ def test_loading_names_truncated_weights(tmp_path, kept):
 def test_loading_names_a_foreign_config(tmp_path, text):
     trained_looking_model().save(tmp_path)
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(ValueError, match=r"config\.json is no description"):
+    with pytest.raises(ValueError, match=r"config\.json does not describe a model to be loaded"):
         DCBH.load(tmp_path)
 
 
@@ -260,3 +245,95 @@ def test_loading_refuses_weights_of_another_model(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(about))
     with pytest.raises(ValueError, match="another model"):
         DCBH.load(tmp_path)
+
+
+# --- Models with a head or an objective of one's own ------------------------------------------------------------------
+
+MARKING = """
+import os
+from pathlib import Path
+
+from dcbh_core import Head
+
+Path(os.environ["MARKER"]).touch()  # shows that the file was executed
+
+
+class MyHead(Head):
+    relu = False
+
+    def forward(self, f):
+        return f.unflatten(1, (self.bits, self.size)).mean(2)
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DCBH:
+    """A model whose head is a file that writes a marker when it is executed."""
+    monkeypatch.setenv("MARKER", str(tmp_path / "marker"))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/own.py").write_text(MARKING)
+    model = trained_looking_model(Config(head=f"{tmp_path}/mine/own.py:MyHead", bits=5, width=0.05))
+    (tmp_path / "marker").unlink()  # the marker was written, so it can be
+    return model
+
+
+def test_the_file_of_ones_own_method_lies_beside_the_weights(own, tmp_path):
+    own.save(tmp_path / "saved")
+    assert (tmp_path / "saved/own.py").read_text() == MARKING
+    assert json.loads((tmp_path / "saved/config.json").read_text())["config"]["head"] == "own.py:MyHead"
+    assert str(tmp_path) not in "".join(path.read_text(errors="replace") for path in (tmp_path / "saved").iterdir())
+
+
+def test_what_is_saved_is_the_file_that_the_model_was_made_from(own, tmp_path):
+    (tmp_path / "mine/own.py").write_text("another idea")
+    own.save(tmp_path / "saved")
+    assert (tmp_path / "saved/own.py").read_text() == MARKING
+
+
+def test_the_kits_own_methods_need_no_file(tmp_path):
+    trained_looking_model().save(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+
+
+def test_loading_executes_nothing_that_it_is_not_told_to(own, tmp_path):
+    own.save(tmp_path / "saved")
+    shutil.rmtree(tmp_path / "mine")
+    beside = tmp_path / "saved/own.py"
+    with pytest.raises(PermissionError, match=rf"head .* program of its author's, {beside}; .*own_code=True"):
+        DCBH.load(tmp_path / "saved")
+    assert not (tmp_path / "marker").exists()
+
+
+@pytest.mark.parametrize("kind", ["head", "objective"])
+@pytest.mark.parametrize("prefix", ["", "/somewhere/else/", "../"])
+def test_no_config_makes_loading_execute_anything(own, tmp_path, kind, prefix):
+    own.save(tmp_path / "saved")
+    about = json.loads((tmp_path / "saved/config.json").read_text())
+    about["config"] |= {"head": "block", kind: f"{prefix}own.py:MyHead"}
+    (tmp_path / "saved/config.json").write_text(json.dumps(about))
+    with pytest.raises(PermissionError, match=f"the {kind} of this model is a program"):
+        DCBH.load(tmp_path / "saved")
+    assert not (tmp_path / "marker").exists()
+
+
+def test_a_model_of_ones_own_that_may_run_gives_the_same_codes(own, tmp_path):
+    own.save(tmp_path / "saved")
+    shutil.rmtree(tmp_path / "mine")
+    loaded = DCBH.load(tmp_path / "saved", device="cpu", own_code=True)
+    assert (tmp_path / "marker").exists()
+    np.testing.assert_array_equal(loaded.encode(images(9)), own.encode(images(9)))
+    np.testing.assert_array_equal(loaded.describe(images(9)), own.describe(images(9)))
+
+
+def test_a_loaded_model_of_ones_own_can_be_saved_again(own, tmp_path):
+    own.save(tmp_path / "saved")
+    DCBH.load(tmp_path / "saved", own_code=True).save(tmp_path / "again")
+    for name in ("own.py", "config.json", "model.safetensors", "README.md"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "saved" / name).read_bytes()
+
+
+def test_a_missing_file_of_ones_own_is_named(own, tmp_path):
+    own.save(tmp_path / "saved")
+    (tmp_path / "saved/own.py").unlink()
+    with pytest.raises(ValueError, match=rf"there is no file {tmp_path}/saved/own\.py"):
+        DCBH.load(tmp_path / "saved", own_code=True)
