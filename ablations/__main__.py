@@ -20,7 +20,14 @@ from .tuning import scores, tuning_suite, tuning_text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 0, 1 if a run failed, 2 for anything wrong with what was asked, 130 if interrupted."""
+    """Do what the command line says.
+
+    Args:
+        arguments: Those of the command line; None takes this process's.
+
+    Returns:
+        The exit status: 0; 1 if a run failed; 2 for anything wrong with what was asked; 130 if interrupted.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
     options.command = shlex.join(["python", "-m", "ablations", *arguments])
@@ -139,7 +146,11 @@ def _suite(options: argparse.Namespace) -> Suite:
 
 
 def _fields(texts: Sequence[str]) -> dict[str, Any]:
-    """FIELD=VALUE options: field -> value, as YAML."""
+    """What FIELD=VALUE options say: field -> value, read as YAML.
+
+    Raises:
+        ValueError: An option has no equals sign, or a value is no YAML.
+    """
     fields = {}
     for text in texts:
         field, equals, value = text.partition("=")
@@ -178,18 +189,23 @@ def _part(text: str) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m ablations", description="Run and report ablations of DCBH.")
+    parser = argparse.ArgumentParser(prog="python -m ablations", description="Run ablations of DCBH, and report them.")
     verbs = parser.add_subparsers(required=True, metavar="list | run | status | report | tune")
-    listing = verbs.add_parser("list", help="the suites, what each answers, and its number of runs")
+    listing = verbs.add_parser("list", help="say which suites there are, what each answers, and its number of runs")
     listing.set_defaults(do=_list)
-    running = verbs.add_parser("run", help="start what is not complete yet of a suite")
+    running = verbs.add_parser(
+        "run",
+        help="start the runs of a suite that are not complete yet; with --set scored_on=validation without the queries",
+    )
     running.set_defaults(do=_run)
-    watching = verbs.add_parser("status", help="what is done, running, failed and waiting in an output directory")
-    watching.add_argument("out", nargs="?", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
+    watching = verbs.add_parser("status", help="say what is complete, running, failed and waiting")
+    watching.add_argument(
+        "out", nargs="?", type=Path, default=Path("runs"), metavar="DIR", help="where runs lie (default: runs)"
+    )
     watching.set_defaults(do=_status)
-    reporting = verbs.add_parser("report", help="tables and figures of a suite's complete runs")
+    reporting = verbs.add_parser("report", help="make a page of tables and figures of a suite's complete runs")
     reporting.set_defaults(do=_report)
-    tuning = verbs.add_parser("tune", help="try a suite's settings on the validation part; keeps the table")
+    tuning = verbs.add_parser("tune", help="run what a suite tunes on the validation part, and keep the table")
     tuning.set_defaults(do=_tune, where=[], any_source=False)
     for verb in (running, reporting, tuning):
         verb.add_argument("suite", metavar="SUITE", help="a name from `list`, or a YAML file")
@@ -198,7 +214,7 @@ def _parser() -> argparse.ArgumentParser:
             action="append",
             default=[],
             metavar="FIELD=VALUE",
-            help="set a config field; a list becomes a grid axis; scored_on=validation leaves the queries alone",
+            help="set a config field; a list becomes a grid axis",
         )
         verb.add_argument(
             "--out", type=Path, default=Path("runs"), metavar="DIR", help="where runs lie (default: runs)"
@@ -209,13 +225,17 @@ def _parser() -> argparse.ArgumentParser:
             action="append",
             default=[],
             metavar="FIELD=VALUE",
-            help="choose among the points that the suite plans, as bits=[24,48]",
+            help="choose among the points that the suite plans, such as bits=[24,48]",
         )
     for verb in (running, tuning):
-        verb.add_argument("--jobs", type=_positive, metavar="N", help="runs at a time (default: one per core)")
-        verb.add_argument("--threads", type=_positive, default=1, metavar="N", help="threads of each (default: 1)")
-        verb.add_argument("--only", nargs="+", default=[], metavar="VARIANT", help="these variants; fc* is a pattern")
-        verb.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="for one attempt (default: none)")
+        verb.add_argument("--jobs", type=_positive, metavar="N", help="runs at a time (default: what the cores take)")
+        verb.add_argument("--threads", type=_positive, default=1, metavar="N", help="threads of each run (default: 1)")
+        verb.add_argument(
+            "--only", nargs="+", default=[], metavar="VARIANT", help="only these variants; fc* is a pattern"
+        )
+        verb.add_argument(
+            "--timeout", type=_seconds, metavar="SECONDS", help="end an attempt after so long (default: never)"
+        )
         verb.add_argument(
             "--retries", type=_retries, default=0, metavar="N", help="attempt a failed run again up to N times"
         )
@@ -224,7 +244,9 @@ def _parser() -> argparse.ArgumentParser:
             "--work", metavar="DIR", help="with --scheduler: a directory that all workers share, for checkpoints"
         )
     running.add_argument("--dry-run", action="store_true", help="say what would be run, and run nothing")
-    reporting.add_argument("--metric", default="map", help="what the tables are of, as precision_at_50 (default: map)")
+    reporting.add_argument(
+        "--metric", default="map", help="what the tables are of, such as precision_at_50 (default: map)"
+    )
     reporting.add_argument(
         "--any-source", action="store_true", help="show runs of another source too, where there are none of this one"
     )

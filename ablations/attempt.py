@@ -67,8 +67,16 @@ class Outcome:
 def attempt(task: Task, cancelled: Callable[[], bool], environment: Mapping[str, str] | None = None) -> Outcome:
     """Execute the training notebook for one run; the training goes on from the checkpoint of an earlier attempt.
 
+    Args:
+        task: What is to be done.
+        cancelled: Asked several times a second; once it is true, the attempt ends.
+        environment: Variables to set for the notebook's kernel.
+
+    Returns:
+        The content of the run directory, or what went wrong.
+
     Raises:
-        CancelledError: ``cancelled()`` became true; the checkpoint stays.
+        CancelledError: The attempt was cancelled; the checkpoint stays.
     """
     assert task.work is not None
     started, complete = time.monotonic(), False
@@ -96,7 +104,11 @@ def attempt(task: Task, cancelled: Callable[[], bool], environment: Mapping[str,
 
 
 def unpacked(task: Task, directory: Path) -> Config:
-    """The task's config, with its files of one's own laid into ``directory`` and named where they lie there."""
+    """The task's config, with its files of one's own laid into ``directory`` and named where they lie there.
+
+    Raises:
+        ValueError: A file of one's own cannot be executed here.
+    """
     values = dict(task.parameters)
     for name, content in task.own_files.items():
         (directory / name).write_bytes(content)
@@ -108,7 +120,7 @@ def unpacked(task: Task, directory: Path) -> Config:
 
 
 def take_over(work: Path, name: str) -> Path:
-    """A new directory for an attempt at the run ``name``, with the newest checkpoint of those before it; these go.
+    """A new directory for an attempt at the run ``name``, with the newest checkpoint of those before it, which go.
 
     What an earlier attempt may still be writing, if its process was orphaned, leads into directories that are gone.
     """
@@ -130,7 +142,11 @@ def attempts(work: Path, name: str) -> list[Path]:
 
 
 def check_sources(config: Config, identity: Identity) -> None:
-    """A long batch outlasts many an edit: no run may bear the identity of source that it did not execute."""
+    """Refuse a source that is not that of the run's identity any more: a long batch outlasts many an edit.
+
+    Raises:
+        NotebookError: A source was changed; it is named.
+    """
     changed = changed_sources(identity.sources, sources_of(config))
     if changed:
         raise NotebookError(f"{', '.join(changed)} was changed while the suite ran; start it again")

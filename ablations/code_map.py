@@ -17,9 +17,15 @@ if TYPE_CHECKING:
 
 
 def hover_maps(maps: dict[str, np.ndarray], faces: Faces, is_query: np.ndarray, notes: Sequence[str]) -> Row:
-    """Maps (n, 2) of the same faces side by side, interactive: hovering a point shows its face, name and note.
+    """Maps of the same faces side by side, interactive: hovering a point shows its face, name and note.
 
     A face that is tapped, or caught with the lasso, is marked in every map.
+
+    Args:
+        maps: Title -> places (n, 2) of the n faces.
+        faces: The faces.
+        is_query: Which of them are queries, bool (n,).
+        notes: What is said of each.
     """
     from bokeh.layouts import row
     from bokeh.models import ColumnDataSource, HoverTool

@@ -46,19 +46,22 @@ def execute(
     cancelled: Callable[[], bool] = lambda: False,
     environment: Mapping[str, str] | None = None,
 ) -> None:
-    """Execute a notebook with papermill in a new process, with ``threads`` threads, in this process's directory.
+    """Execute a notebook with papermill in a new process, in this process's directory.
+
     Cells tagged ``course`` are left out.
 
-    Parameters:
-        source, output: the notebook, and where the executed one goes.
-        parameters: plain values for its cell tagged ``parameters``.
-        timeout: seconds until the notebook is interrupted; None is for ever.
-        cancelled: asked several times a second; once it is true, the process is ended.
-        environment: variables to set for the kernel.
+    Args:
+        source: The notebook.
+        output: Where the executed notebook goes.
+        parameters: Plain values for its cell tagged ``parameters``.
+        threads: Of the arithmetic.
+        timeout: Seconds until the notebook is interrupted; None is for ever.
+        cancelled: Asked several times a second; once it is true, the process is ended.
+        environment: Variables to set for the kernel.
 
     Raises:
-        NotebookError: it failed, its kernel died, or it took longer than ``timeout``.
-        CancelledError: it was cancelled.
+        NotebookError: It failed, its kernel died, or it took longer than ``timeout``.
+        CancelledError: It was cancelled.
     """
     command = [sys.executable, "-m", __name__, str(source), str(output), json.dumps(dict(parameters))]
     variables = {**os.environ, "TQDM_DISABLE": "1", "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONHASHSEED": "0"}
@@ -98,7 +101,11 @@ def in_batches(cells: Iterable[Any]) -> list[Any]:
 
 
 def _wait(process: subprocess.Popen[bytes], timeout: float | None, cancelled: Callable[[], bool]) -> int | None:
-    """The exit status, or None after ``timeout`` seconds."""
+    """The exit status, or None after ``timeout`` seconds.
+
+    Raises:
+        CancelledError: ``cancelled()`` became true.
+    """
     end = time.monotonic() + (timeout if timeout is not None else float("inf"))
     while time.monotonic() < end:
         if cancelled():
@@ -109,6 +116,7 @@ def _wait(process: subprocess.Popen[bytes], timeout: float | None, cancelled: Ca
 
 
 def _interrupt(process: subprocess.Popen[bytes]) -> None:
+    """Interrupt the kernel, as the button in JupyterLab does."""
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):
         os.write(process.stdin.fileno(), b"!")
@@ -140,6 +148,7 @@ def _obey() -> None:
 
 
 def _main(source: str, output: str, parameters: str) -> None:
+    """What the new process does; it exits with the last line of the error where the notebook fails."""
     threading.Thread(target=_obey, daemon=True).start()
     import nbformat
     import papermill

@@ -9,8 +9,12 @@ from matplotlib.figure import Figure
 
 
 def seen_against_unseen(statistics: pd.DataFrame) -> Figure:
-    """MAP among people of the training set against MAP among unseen ones, a panel for each ``point``, a cross for each
-    ``variant``; the arms are half-widths of 95 % intervals. ``statistics``: from ``report.seen_and_unseen``."""
+    """MAP among people of the training set against MAP among unseen ones, with the half-widths of 95 % intervals.
+
+    Args:
+        statistics: From ``report.seen_and_unseen``; there is a panel for each ``point``, and in it a cross for each
+            ``variant``.
+    """
     points = list(dict.fromkeys(statistics["point"]))
     fig, axes = plt.subplots(1, len(points), figsize=(3.4 * len(points) + 2.6, 3.6), squeeze=False, sharey=True)
     variants = list(dict.fromkeys(statistics["variant"]))

@@ -49,10 +49,15 @@ class Identity:
 
 
 def identify(configs: Iterable[Config], resolve: Callable[[Config], Config] = Config.resolved) -> list[Identity]:
-    """The identity of each config, filled in by ``resolve``. Each distinct data set and split is loaded once.
+    """The identity of each config. Each distinct data set and split is loaded once.
+
+    Args:
+        configs: As they are asked for.
+        resolve: Fills a config in, with the hardware of where it is to run.
 
     Raises:
-        ValueError, OSError: The faces of a config cannot be loaded, or the training notebook is missing.
+        ValueError: The faces of a config are not what they should be, or cannot be split.
+        OSError: The faces of a config cannot be loaded, or the training notebook is missing.
     """
     faces: dict[Data, str] = {}
     common = common_sources()
@@ -79,13 +84,16 @@ def _settings(config: Config) -> dict[str, Any]:
 
 
 def sources_of(config: Config) -> dict[str, str]:
-    """Each source file that a run of this config executes -> its hash."""
+    """The sources that a run of this config executes: name -> hash."""
     return common_sources() | method_sources(config)
 
 
 def common_sources() -> dict[str, str]:
-    """The sources that every run executes: ``dcbh_core`` without figures and peers, what fills the run directory, and
-    the code of the training notebook (prose, outputs and the cells that batches leave out are not in it)."""
+    """The sources that every run executes: name -> hash.
+
+    They are ``dcbh_core`` without figures and peers, what fills the run directory, and the code cells of the training
+    notebook. Its prose and outputs, and the cells that batches leave out, are not in it.
+    """
     paths = [*(path for path in CORE.glob("*.py") if path.name not in NOT_IN_ALL), RUN_DIRECTORY]
     cells = json.loads(notebook(TRAINING_NOTEBOOK).read_text("utf-8"))["cells"]
     code = ["".join(cell["source"]) for cell in in_batches(cells) if cell["cell_type"] == "code"]
@@ -94,7 +102,11 @@ def common_sources() -> dict[str, str]:
 
 
 def method_sources(config: Config) -> dict[str, str]:
-    """The sources of the config's head and objective, and of what they import, that are not among the common ones."""
+    """The sources of the config's head and objective, and of what they import, that are not among the common ones.
+
+    Returns:
+        Name -> hash.
+    """
     own = {f"own/{name}": path.read_text("utf-8") for name, path in config.own_files().items()}
     modules = {config.head_class.__module__, config.objective_class.__module__}.union(*map(imported, own.values()))
     names = [name for name in NOT_IN_ALL if f"{dcbh_core.__name__}.{Path(name).stem}" in modules]
@@ -172,7 +184,11 @@ def read_run(directory: Path) -> dict[str, Any]:
 
 
 def parse_run(run_json: bytes, result_json: bytes) -> dict[str, Any]:
-    """As ``read_run``, from the content of the two files."""
+    """What ``read_run`` returns, from the content of the two files.
+
+    Raises:
+        ValueError: As in ``read_run``.
+    """
     run, result = json.loads(run_json), json.loads(result_json)
     try:
         if run["result_sha256"] != hashlib.sha256(result_json).hexdigest():

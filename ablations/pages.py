@@ -37,7 +37,7 @@ _TEMPLATE = (
 
 
 def same_address(address: str) -> str | None:
-    """The default of ``link``: no link is changed."""
+    """The address itself: what ``html_page`` makes of links by default."""
     return address
 
 
@@ -52,14 +52,17 @@ def html_page(
     link: Callable[[str], str | None] = same_address,
     path: str | os.PathLike[str] = ".",
 ) -> str:
-    """A notebook (as nbformat reads it) as one page.
+    """A notebook as one page.
 
-    Parameters:
-        source: Show the code as well.
+    Args:
+        content: The notebook, as nbformat reads it.
+        title: Of the page.
+        source: Whether the source of its code cells is shown as well.
         style: CSS to be added.
-        before, after: HTML above and below the notebook.
-        link: what becomes of the address of each link in Markdown; None makes plain text of it.
-        path: the directory from which pictures in Markdown are read.
+        before: HTML above the notebook.
+        after: HTML below it.
+        link: What becomes of the address of each link in Markdown; None makes plain text of it.
+        path: The directory from which pictures in Markdown are read.
     """
     from jinja2 import DictLoader
 
@@ -85,14 +88,20 @@ def html_page(
 def markdown_to_html(
     source: str, link: Callable[[str], str | None] = same_address, path: str | os.PathLike[str] = "."
 ) -> str:
-    """Markdown as Jupyter reads it, with formulas as MathML; ``link`` and ``path`` as in ``html_page``."""
+    """Markdown as Jupyter reads it, as HTML with formulas in MathML.
+
+    Args:
+        source: The Markdown.
+        link: As in ``html_page``.
+        path: As in ``html_page``.
+    """
     renderer = _Renderer(escape=False, embed_images=True, anchor_link_text="", path=str(path))
     renderer.address = link
     return MarkdownWithMath(renderer=renderer).render(source)
 
 
 def mathml(formula: str, display: str = "inline") -> str:
-    """A formula in TeX as MathML."""
+    """A formula in TeX as MathML; ``display`` is ``inline`` or ``block``."""
     # The converter knows the environment by its other name only.
     formula = re.sub(r"\\(begin|end)\{aligned\}", r"\\\1{align*}", formula)
     # A bar would be taken for an operator between two things: with room around it, and as tall as its neighbour.
@@ -102,10 +111,15 @@ def mathml(formula: str, display: str = "inline") -> str:
 
 
 def embedded(page: str, height: int, fallback: str) -> HTML:
-    """A whole HTML page as the output of a cell; needs no kernel, no network and no file beside the notebook.
+    """A whole HTML page as the output of a cell; it needs no kernel, no network and no file beside the notebook.
 
     Bokeh's script is larger than a notebook should be, so the page travels compressed and the browser unpacks it into
-    a frame. Where scripts do not run (a notebook that is not trusted, a code host), ``fallback`` is read instead.
+    a frame.
+
+    Args:
+        page: The page.
+        height: Of the frame, in pixels.
+        fallback: What is read where scripts do not run: in a notebook that is not trusted, or on a code host.
     """
     from IPython.display import HTML
 

@@ -26,8 +26,17 @@ RECORDED_METRICS = [
 def record(suite: Suite, frame: pd.DataFrame, command: str, part: str = "") -> Path:
     """Write the suite's metrics to SUITE.csv, to be kept: comments on how they were made, then a row per run.
 
-    The file lies in ``ablations/results``, or beside a suite of one's own. With ``part`` it is SUITE.PART.csv, beside
-    the others of the suite: other lengths or seeds, from another time or machine. ``recorded`` reads all of them.
+    The file lies in ``ablations/results``, or beside a suite of one's own.
+
+    Args:
+        suite: Whose runs they are.
+        frame: From ``collect``.
+        command: What has made the runs.
+        part: If given, the file is SUITE.PART.csv, beside the others of the suite: other lengths or seeds, from another
+            time or machine. ``recorded`` reads all of them.
+
+    Returns:
+        The path of the file.
 
     Raises:
         ValueError: A run is missing, or another part holds one of these runs.
@@ -66,6 +75,10 @@ def record_figure(report: Path, path: Path) -> None:
 def recorded(name: str, directory: Path = RESULTS) -> pd.DataFrame:
     """The recorded metrics of a suite, a row per run; ``summary`` takes them as it does those of ``collect``.
 
+    Args:
+        name: Of the suite.
+        directory: Where its results are kept, ``Suite.directory``.
+
     Returns:
         All parts of the suite together; ``machine`` says which kind of machine made a row.
 
@@ -84,6 +97,7 @@ def _parts(name: str, directory: Path) -> list[Path]:
 
 
 def _read(path: Path) -> pd.DataFrame:
+    """A recorded file, with the machine of its head in a column."""
     text = path.read_text("utf-8")
     machine = re.search("^# machine: (.*)$", text, re.M)
     frame = read_table(io.StringIO(re.sub("^#.*\n", "", text, flags=re.M)))
@@ -91,7 +105,11 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _together(parts: Sequence[pd.DataFrame], name: str) -> pd.DataFrame:
-    """The rows of all parts, of which no two may hold one run."""
+    """The rows of all parts.
+
+    Raises:
+        ValueError: Two parts hold the same run.
+    """
     frame = pd.concat(parts, ignore_index=True)
     run = list(frame.columns[: frame.columns.get_loc("map")])  # variant, seed and the other grid fields
     twice = frame[frame.duplicated(run)]

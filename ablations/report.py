@@ -2,7 +2,7 @@
 
 The unit is one metric of one seed. Over seeds: the mean and the half-width of its 95 % t interval, and the differences
 to the reference variant, paired by seed at the same grid point. With fewer than three seeds there is no interval, and
-the points themselves are shown.
+the values themselves are shown.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def collect(suite: Suite, out: str | os.PathLike[str], any_source: bool = False)
         files that are not the same any more, in one text.
 
     Raises:
-        ValueError: Runs of different device or dtype, or of different faces, would be mixed, or a config is impossible.
+        ValueError: Runs of different devices, dtypes or faces would be mixed, or a config is impossible.
     """
     there: dict[str, list[dict[str, Any]]] = {}
     for found in complete_runs(Path(out)):
@@ -160,9 +160,17 @@ def require_metric(frame: pd.DataFrame, suite: Suite, metric: str) -> None:
 
 
 def table(statistics: pd.DataFrame, suite: Suite) -> pd.DataFrame:
-    """A summary as text to be read: a row per variant, then one per difference to the reference; a column per grid
-    point without seed. "0.912 ± 0.013" is a mean and the half-width of its interval, "0.912 / 0.920" are the points of
-    two seeds."""
+    """A summary as text to be read: a row per variant, then one per difference to the reference.
+
+    "0.912 ± 0.013" is a mean and the half-width of its interval, "0.912 / 0.920" are the values of two seeds.
+
+    Args:
+        statistics: From ``summary``.
+        suite: Whose runs they are.
+
+    Returns:
+        ``variant``, and a column for each grid point without seed.
+    """
     columns: dict[str, dict[str, str]] = {}
     for point in suite.points(without="seed"):
         expected = suite.seeds_at(point)
@@ -180,7 +188,11 @@ def table(statistics: pd.DataFrame, suite: Suite) -> pd.DataFrame:
 
 
 def tables(frame: pd.DataFrame, suite: Suite, metric: str = "map") -> pd.DataFrame:
-    """The table of a metric, with a column "seen" and one "unseen" for each grid point where the runs have both."""
+    """The table of a metric, with a column "seen" and one "unseen" for each grid point where the runs have both.
+
+    Raises:
+        ValueError: There is no such metric.
+    """
     both = {"seen": metric, "unseen": f"{UNSEEN}{metric}"}
     if both["unseen"] not in frame:
         return table(summary(frame, suite, metric), suite)
@@ -226,7 +238,7 @@ def latex(text: pd.DataFrame) -> str:
 
 
 def notes(suite: Suite, frame: pd.DataFrame) -> list[str]:
-    """What a reader of the table must know: missing runs, other source, each as one sentence."""
+    """What a reader of the table must know, each as one sentence: missing runs, another source, several machines."""
     sentences = []
     missing = missing_runs(suite, frame)
     if missing:
@@ -262,7 +274,8 @@ def build_report(
     Args:
         suite_name: A name, or a YAML file.
         out: The output directory.
-        settings, where: As ``Suite.with_settings`` and ``Suite.where`` take them.
+        settings: As ``Suite.with_settings`` takes them.
+        where: As ``Suite.where`` takes it.
         metric: What the tables are of.
         any_source: As in ``collect``.
 
@@ -303,7 +316,7 @@ def build_report(
 
 
 def read_runs(directory: str | os.PathLike[str]) -> pd.DataFrame:
-    """The frame of ``collect`` that ``build_report`` has laid into a directory."""
+    """The frame of ``collect`` that ``build_report`` has put into a directory."""
     return read_table(Path(directory) / RUNS).fillna({"changed": ""})
 
 
@@ -351,6 +364,11 @@ def command(
 
 
 def _refuse_mixed(suite: Suite, frame: pd.DataFrame) -> None:
+    """Refuse runs of different devices or dtypes, unless the suite is about them.
+
+    Raises:
+        ValueError: There are such runs; the first two are named.
+    """
     meant = set(suite.grid).union(*suite.variants.values())
     for column in ("device", "dtype"):
         if column in meant or column not in frame or frame[column].nunique() < 2:
@@ -380,7 +398,7 @@ def _interval(values: pd.Series) -> tuple[float, float]:
 
 
 def _number(values: tuple[float, ...], mean: float, half_width: float, sign: str, mean_only: bool) -> str:
-    """A mean with its interval, or one or two points, in three digits; ``sign`` "+" marks positive numbers."""
+    """A mean with its interval, or one or two values, in three digits; the ``sign`` "+" marks positive numbers."""
     if not values:
         return "–"
     if len(values) < 3 and not mean_only:

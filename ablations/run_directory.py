@@ -90,10 +90,18 @@ def write_run(
     measured: Measured,
     timings: dict[str, float],
 ) -> None:
-    """Write ``model/``, ``history.csv``, ``evaluation.npz`` (the arrays of ``measure``) and ``result.json``.
+    """Write ``model/``, ``history.csv``, ``evaluation.npz`` and ``result.json``.
 
     ``result.json`` (config, metrics, environment, timings) comes last: where it is, the rest is. A copy of a file of
-    one's own that head or objective come from is laid beside.
+    one's own that head or objective come from is put beside.
+
+    Args:
+        directory: The run directory.
+        config: What was trained.
+        model: The trained model.
+        history: From ``train``.
+        measured: From ``measure``.
+        timings: Of the run, such as ``train_s``, its training in seconds.
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -120,7 +128,7 @@ def write_run(
 
 
 def environment(config: Config) -> dict[str, Any]:
-    """What the metrics of a run may depend on besides its config."""
+    """What the metrics of a run may depend on besides its config: versions, device, threads, machine."""
     resolved = config.resolved()
     if resolved.device == "cuda":
         machine = torch.cuda.get_device_name()
@@ -138,7 +146,7 @@ def environment(config: Config) -> dict[str, Any]:
 
 
 def _shallow(model: DCBH, training: Encoded) -> dict[str, Callable[[Encoded], np.ndarray]]:
-    """The shallow methods, on pixels and on the model's descriptors: part of a split to codes (n, bits) bool."""
+    """The shallow methods, on pixels and on the model's descriptors: metric -> from a part of a split to its codes."""
     bits, seed = model.config.bits, model.config.seed
     encoders: dict[str, Callable[[Encoded], np.ndarray]] = {}
     for source, vectors_of in (("pixels", _pixels), ("descriptor", _descriptors)):
@@ -164,6 +172,7 @@ def _descriptors(part: Encoded) -> np.ndarray:
 def _metrics(
     queries: Encoded, gallery: Encoded, shallow: dict[str, Callable[[Encoded], np.ndarray]]
 ) -> tuple[Evaluation, dict[str, float]]:
+    """The evaluation of queries against a gallery, and all metrics of theirs."""
     evaluation = evaluate(queries.codes, queries.labels, gallery.codes, gallery.labels)
     metrics = {"map": evaluation.map, "map_worst": evaluation.map_worst, "map_best": evaluation.map_best}
     if len(gallery.labels) >= TOP:

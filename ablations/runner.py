@@ -62,11 +62,18 @@ class Planned:
 
 
 def plan(suite: Suite, out: Path, only: Sequence[str] = (), resolve: Resolve = Config.resolved) -> list[Planned]:
-    """The suite's runs (of the variants ``only``, or of all), and whether each is complete in ``out``.
+    """The suite's runs, and whether each is complete in ``out``.
+
+    Args:
+        suite: Whose runs they are.
+        out: The output directory.
+        only: The variants that are wanted, by name or pattern; none means all.
+        resolve: Fills in a config with the hardware of where it is to run.
 
     Raises:
-        ValueError, OSError: Anything that would keep a run from starting: a config, a data set, an unknown variant, or
-            a head or an objective of one's own that does not work.
+        ValueError: Anything that would keep a run from starting: a config, a data set, an unknown variant, or a head or
+            an objective of one's own that does not work.
+        OSError: A data set cannot be loaded, or the training notebook is missing.
     """
     chosen = suite.select(only or suite.variants)
     runs = [run for run in suite.runs() if run.variant in chosen]
@@ -123,8 +130,9 @@ def run_suite(
         The number of failed runs.
 
     Raises:
-        ValueError, OSError: As ``plan`` does, before any run starts; or ``out`` cannot be written to.
-        KeyboardInterrupt: Passed on once all children have been ended.
+        ValueError: As in ``plan``, before any run starts.
+        OSError: As in ``plan``; or ``out`` cannot be written to, or a scheduler is lost.
+        KeyboardInterrupt: It was interrupted; all children have been ended.
     """
     workers = cluster_workers(scheduler, work) if scheduler else local_workers(out, jobs, threads)
     with workers as available:
@@ -184,6 +192,7 @@ class _Batch:
         self.count = workers.count()
 
     def run(self) -> None:
+        """Hand out what is to do and take in what comes of it, until each run is complete or has failed."""
         _say(f"{self.name}: {self.all} runs, {self.all - self.to_do} complete, {self.to_do} to do")
         with tqdm(bar_format="{desc} [{elapsed}]", disable=None, file=sys.stderr) as line:
             while self.waiting or self.running:
@@ -228,6 +237,7 @@ class _Batch:
                 places -= 1
 
     def _finish(self, future: Future[Outcome], planned: Planned, lock: FileLock) -> None:
+        """Keep the result of an attempt, or what is left of a failure, and say so."""
         name = planned.identity.name
         try:
             outcome = future.result()
@@ -271,7 +281,7 @@ def status(out: Path) -> str:
     """What the batches in the output directory ``out`` have done, do, and have yet to do, in words.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: There are none.
     """
     plans = sorted(work_directory(out).glob("*.plan.json"), key=lambda path: path.stat().st_mtime)
     if not plans:
@@ -408,6 +418,7 @@ def write_durably(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def _writing(out: Path) -> Iterator[None]:
+    """Says of an OSError what it means for the output directory."""
     try:
         yield
     except OSError as error:
@@ -418,6 +429,7 @@ def _writing(out: Path) -> Iterator[None]:
 
 
 def duration(seconds: float) -> str:
+    """A time in words: "45 s", "12 min", "3.5 h"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -26,7 +26,13 @@ METHOD_FIELDS = ("head", "objective")  # whose values may name a file of one's o
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One experiment of a suite: a variant at a grid point. ``config`` is as asked for, not resolved."""
+    """One experiment of a suite.
+
+    Attributes:
+        variant: The name of its variant.
+        point: Its grid point: field -> value.
+        config: What it runs, as asked for, not resolved.
+    """
 
     variant: str
     point: dict[str, Any]
@@ -89,7 +95,8 @@ class Suite:
 
     Attributes:
         name: Of the YAML file; results and reports bear it.
-        title, about: What it is, and in one or two sentences what question it answers.
+        title: What it is.
+        about: The question that it answers, in one or two sentences.
         base: Config fields that all runs share.
         variants: Name -> config fields that it overrides; None takes the base's value away.
         grids: Each config field -> the values it takes; all grids have the same fields, and a point that two of them
@@ -209,9 +216,13 @@ class Suite:
         }
 
     def with_settings(self, settings: Mapping[str, Any]) -> Suite:
-        """This suite with fields set anew: a list becomes the axis of its field in every grid, a single value the only
-        one on the field's axis or, where the field has none, a field of the base. What the trials of its tuning share
-        is set as well.
+        """This suite with fields set anew.
+
+        A list becomes the axis of its field in every grid, a single value the only one on the field's axis or, where
+        the field has none, a field of the base. What the trials of its tuning share is set as well.
+
+        Args:
+            settings: Config field -> a value, or a list of values.
 
         Raises:
             ValueError: An unknown field, or one that a variant sets itself.
@@ -283,7 +294,10 @@ def suite_names() -> list[str]:
 
 
 def load_suite(name_or_path: str) -> Suite:
-    """A suite by its name, or from a YAML file (anything with a slash or ending in .yaml).
+    """A suite of the kit, or of a file.
+
+    Args:
+        name_or_path: A name, or the path of a YAML file: anything with a slash or ending in .yaml.
 
     Raises:
         ValueError: An unknown name, key, variant or field (the nearest known one is named), or broken YAML.
@@ -319,6 +333,12 @@ def load_suite(name_or_path: str) -> Suite:
 
 
 def _suite_path(name_or_path: str, beside: Path) -> Path:
+    """The file of a suite, by its name, or by a path from the directory ``beside``.
+
+    Raises:
+        ValueError: There is no suite of this name.
+        FileNotFoundError: There is no such file.
+    """
     path = Path(name_or_path)
     if path.suffix != ".yaml" and path.name == name_or_path:
         if name_or_path not in suite_names():
@@ -334,6 +354,14 @@ def _content(path: Path, inner: tuple[Path, ...]) -> dict[str, Any]:
 
     Base and variants are laid over those of the other suite, field by field, without the variants that are dropped; all
     other keys take the place of the other's. Files of one's own are found from the suite that names them.
+
+    Args:
+        path: The suite file.
+        inner: The suites, as resolved paths, that lead here by extending one another.
+
+    Raises:
+        ValueError: Broken YAML, an unknown key, suite or variant, or suites that extend one another in a circle.
+        FileNotFoundError: The suite that it extends is not there.
     """
     if path.resolve() in inner:
         raise ValueError(f"extends leads back to {path.name}")
@@ -407,13 +435,22 @@ class _Loader(yaml.SafeLoader):
 
 
 def _distinct(what: str, values: Any) -> None:
+    """Refuse what is no list of distinct values.
+
+    Raises:
+        ValueError: So it is, or the list is empty, or a value is None.
+    """
     distinct = isinstance(values, list) and all(values.count(value) == 1 for value in values)
     if not distinct or not values or None in values:
         raise ValueError(f"{what} must be a list of distinct values, not {values!r}")
 
 
 def _mapping(what: str, value: Any, known: list[str] | None = None) -> dict[str, Any]:
-    """``value``, if it is a mapping with text keys, all of them among ``known``."""
+    """``value``, if it is a mapping with text keys, all of them among ``known``.
+
+    Raises:
+        ValueError: It is none.
+    """
     if not isinstance(value, dict):
         raise ValueError(f"{what} must map names to values, not be {value!r}")
     for key in value:

@@ -77,9 +77,13 @@ def scores(frame: pd.DataFrame, suite: Suite) -> pd.DataFrame:
 
 
 def best(trials: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
-    """Of the trials of ``scores``, for each variant the settings with the highest score: several where they tie.
+    """For each variant the settings with the highest score, several where they tie.
 
-    A variant of which no run is complete is left out.
+    Args:
+        trials: From ``scores``.
+
+    Returns:
+        Variant -> settings. A variant of which no run is complete is left out.
     """
     highest = trials.groupby("variant")["score"].transform("max")
     chosen = trials[trials["score"] >= highest - TIE]
@@ -94,6 +98,9 @@ def tuning_text(trials: pd.DataFrame) -> str:
     """The table of trials, and the best settings of each variant as YAML to be written into the suite's variants.
 
     Where trials tie, none is named.
+
+    Args:
+        trials: From ``scores``.
     """
     shown = trials.assign(settings=trials["settings"].map(as_yaml)).round(4).to_string(index=False)
     counts = trials.groupby("variant")["score"].count()

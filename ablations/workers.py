@@ -30,7 +30,8 @@ class Workers:
     """What makes the attempts.
 
     Attributes:
-        executor, function: ``executor.submit(function, task)`` is the future of an ``Outcome``.
+        executor: ``executor.submit(function, task)`` is the future of an ``Outcome``.
+        function: What is submitted to it.
         count: How many attempts go on at a time, now; on a cluster workers come and go.
         resolve: Fills in a config with the hardware of these workers.
         work: Directory for attempts, or None for each worker's own.
@@ -45,8 +46,12 @@ class Workers:
 
 @contextlib.contextmanager
 def local_workers(out: Path, jobs: int | None, threads: int) -> Iterator[Workers]:
-    """``jobs`` attempts at a time on this machine: by default one per GPU where there are several, or as many as the
-    cores can take. Of several GPUs each attempt sees one. Leaving the context ends all that still runs.
+    """Attempts on this machine. Of several GPUs each attempt sees one. Leaving the context ends all that still runs.
+
+    Args:
+        out: The output directory.
+        jobs: Attempts at a time; None is one per GPU where there are several, or as many as the cores can take.
+        threads: Of each attempt.
     """
     gpus = visible_gpus()
     several = len(gpus) > 1
@@ -157,16 +162,26 @@ def visible_gpus() -> list[str]:
 
 
 def cores() -> int:
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _hardware(device: str, dtype: str) -> tuple[str, str]:
+    """What a device and a dtype are on this machine, where they are "auto"."""
     config = Config(device=device, dtype=dtype).resolved()
     return config.device, config.dtype
 
 
 def agreed(answers: dict[str, T], what: str) -> T:
-    """The answer that all workers gave."""
+    """The answer that all workers gave.
+
+    Args:
+        answers: Address of a worker -> its answer.
+        what: What they were asked for, in words.
+
+    Raises:
+        ValueError: They differ.
+    """
     values = list(answers.values())
     for address, value in answers.items():
         if value != values[0]:
