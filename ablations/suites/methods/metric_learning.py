@@ -1,23 +1,24 @@
 """A loss of the library pytorch-metric-learning, in fifteen lines; ``pip install -e ".[methods]"`` installs it."""
 
-from pytorch_metric_learning.losses import ProxyAnchorLoss
+from pytorch_metric_learning.losses import SupConLoss
 
 from dcbh_core import Objective
 
 
-class ProxyAnchor(Objective):
-    """Proxy-Anchor on the relaxed code q (n, bits): a trained proxy of each person, pulled and pushed by the batch.
+class SupervisedContrastive(Objective):
+    """The supervised contrastive loss on the relaxed code q (n, bits), with its library's default temperature.
 
-    Source: Kim et al., Proxy Anchor Loss for Deep Metric Learning, CVPR 2020; its library's defaults.
+    Source: Khosla et al., Supervised Contrastive Learning, NeurIPS 2020, equation 2.
     """
 
     head = "direct"
-    terms = ("proxy_anchor",)
-    constants = {"margin": 0.1, "scale": 32.0}
+    terms = ("contrastive",)
+    constants = {"temperature": 0.1}
+    positive = {"temperature"}
 
     def __init__(self, sizes, **constants):
         super().__init__(sizes, **constants)
-        self.loss = ProxyAnchorLoss(sizes.num_identities, sizes.bits, margin=self.margin, alpha=self.scale)
+        self.loss = SupConLoss(self.temperature)
 
     def compute(self, outputs, labels):
-        return {"proxy_anchor": self.loss(outputs.relaxed, labels)}
+        return {"contrastive": self.loss(outputs.relaxed, labels)}
