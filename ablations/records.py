@@ -13,14 +13,10 @@ import pandas as pd
 
 from dcbh_core.methods import unknown_name
 
-from .report import SHALLOW, UNSEEN, missing_runs, read_table
+from .report import metrics_of, missing_runs, read_table
 from .suite import Suite
 
 RESULTS = Path(__file__).parent / "results"
-RECORDED_METRICS = [
-    *("map", "map_worst", "map_best", "precision_at_50", "chance", "pixels", "descriptor", *SHALLOW.values()),
-    *(f"{UNSEEN}{column}" for column in ("map", "chance", "pixels", "descriptor", *SHALLOW.values())),
-]
 
 
 def record(suite: Suite, frame: pd.DataFrame, command: str, part: str = "") -> Path:
@@ -52,7 +48,7 @@ def record(suite: Suite, frame: pd.DataFrame, command: str, part: str = "") -> P
         "machine": "; ".join(sorted(machines)),
     }
     fields = ["seed", *[field for field in suite.grid if field != "seed"]]
-    metrics = [metric for metric in RECORDED_METRICS if metric in frame]
+    metrics = [metric for metric in metrics_of(frame, suite) if metric != "seconds"]
     path = suite.directory / (f"{suite.name}.{part}.csv" if part else f"{suite.name}.csv")
     values = frame[["variant", *fields, *metrics, "seconds"]].round(dict.fromkeys([*metrics, "seconds"], 6))
     _together([values, *(_read(other) for other in _parts(suite.name, suite.directory) if other != path)], suite.name)

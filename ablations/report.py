@@ -154,9 +154,13 @@ def require_metric(frame: pd.DataFrame, suite: Suite, metric: str) -> None:
     Raises:
         ValueError: There is no such metric; the nearest is named.
     """
-    known = [str(column) for column in frame.select_dtypes("number") if column not in ("seed", *suite.grid)]
-    if metric not in known:
-        raise unknown_name("metric", metric, known)
+    if metric not in metrics_of(frame, suite):
+        raise unknown_name("metric", metric, metrics_of(frame, suite))
+
+
+def metrics_of(frame: pd.DataFrame, suite: Suite) -> list[str]:
+    """The names of the metrics that a frame of runs has; ``seconds`` of training are one of them."""
+    return [str(column) for column in frame.select_dtypes("number") if column not in ("seed", *suite.grid)]
 
 
 def table(statistics: pd.DataFrame, suite: Suite) -> pd.DataFrame:
