@@ -119,7 +119,7 @@ def _executed(path: Path, source: str) -> types.ModuleType:
     except SyntaxError as error:
         raise ValueError(f"{path}, line {error.lineno or 1}: {error.msg}") from None
     except (Exception, SystemExit) as error:
-        raise ValueError(f"{path}, line {line_in(path, error)}: {type(error).__name__}: {error}") from None
+        raise ValueError(f"{path}, line {line_in(path, error) or 1}: {type(error).__name__}: {error}") from None
     return module
 
 
