@@ -113,7 +113,7 @@ def test_it_asks_for_no_device_and_leaves_the_callers_random_numbers_alone(tmp_p
 
 # --- What is broken ---------------------------------------------------------------------------------------------------
 
-GIVES_Z = r"it must give z, float32 \(8, 5\), not "
+GIVES_Z = r"forward: it must give z, float32 \(8, 5\), not "
 IN_PLACE = "RuntimeError: one of the variables needed for gradient computation has been modified by an inplace"
 
 
@@ -125,29 +125,28 @@ IN_PLACE = "RuntimeError: one of the variables needed for gradient computation h
         ("return z", "return z.double()", "def forward", GIVES_Z + r"float64 \(8, 5\)"),
         ("return z", "return z > 0", "def forward", GIVES_Z + r"bool \(8, 5\)"),
         ("return z", "pass", "def forward", GIVES_Z + "NoneType"),
-        ("return z", "return z * torch.nan", "def forward", "it gives NaN or infinite numbers"),
-        ("return z", "return z / 0", "def forward", "it gives NaN or infinite numbers"),
-        ("return z", "return zz", "return zz", "NameError: name 'zz' is not defined"),
-        ("(bits * size, bits)", "(size, bits)", "z = self", "RuntimeError: mat1 and mat2 shapes cannot be multiplied"),
-        ("return z", "return z + f.mul_(2)[:, :5]", "def forward", IN_PLACE),
-        ("def forward", "def forwards", "class MyHead", "NotImplementedError: Module .MyHead. is missing"),
-        ("torch.nn.Linear", "torch.nn.Linaer", "Linaer", "AttributeError: module 'torch.nn' has no attribute"),
-        ("super().__init__(bits, size)", "pass", "Linear", "AttributeError: cannot assign module before Module"),
-        ("(self, bits, size)", "(self, bits)", "def __init__(self, bits)", "TypeError: MyHead.__init__"),
+        ("return z", "return z * torch.nan", "def forward", "forward: it gives NaN or infinite numbers"),
+        ("return z", "return z / 0", "def forward", "forward: it gives NaN or infinite numbers"),
+        ("return z", "return zz", "return zz", "forward: NameError: name 'zz' is not defined"),
+        ("(bits * size, bits)", "(size, bits)", "z = self", "forward: RuntimeError: mat1 and mat2 shapes cannot"),
+        ("return z", "return z + f.mul_(2)[:, :5]", "def forward", "forward: " + IN_PLACE),
+        ("def forward", "def forwards", "class MyHead", "forward: NotImplementedError: Module .MyHead. is"),
+        ("torch.nn.Linear", "torch.nn.Linaer", "Linaer", "__init__: AttributeError: module 'torch.nn' has no"),
+        ("super().__init__(bits, size)", "pass", "Linear", "__init__: AttributeError: cannot assign module"),
+        ("(self, bits, size)", "(self, bits)", "def __init__(self, bits)", "__init__: TypeError: MyHead.__init__"),
     ],
 )
 def test_a_broken_head_is_one_sentence_with_file_and_line(tmp_path, old, new, at, message):
     source = OWN.replace(old, new, 1)
     methods(tmp_path, source)
-    function = "__init__" if at in ("Linaer", "Linear", "def __init__(self, bits)") else "forward"
-    expected = rf"^{tmp_path}/own\.py, line {line(source, at)}, MyHead\.{function}: {message}[^\n]*$"
+    expected = rf"^{tmp_path}/own\.py, line {line(source, at)}, MyHead\.{message}[^\n]*$"
     with pytest.raises(ValueError, match=expected):
         rehearse(Config(head=f"{tmp_path}/own.py:MyHead", bits=5))
 
 
 GIVES = '{"near": near, "far": self.scale * far}'
-GIVES_TERMS = r"it must give the terms \['near', 'far'\] as a dict, not "
-ONE_NUMBER = "the term 'far' must be a tensor of one number, not "
+GIVES_TERMS = r"compute: it must give the terms \['near', 'far'\] as a dict, not "
+ONE_NUMBER = "compute: the term 'far' must be a tensor of one number, not "
 
 
 @pytest.mark.parametrize(
@@ -162,24 +161,27 @@ ONE_NUMBER = "the term 'far' must be a tensor of one number, not "
         (".mean()", ".mean(0).mean(0, True)", "def compute", ONE_NUMBER + r"float32 \(1,\)"),
         ("self.scale * far", "2.0", "def compute", ONE_NUMBER + "float"),
         ("self.scale * far", "far.long()", "def compute", ONE_NUMBER + r"int64 \(\)"),
-        ("self.scale * far", "far * torch.nan", "def compute", "the term 'far' is nan"),
-        ("self.scale * far", "far / 0", "def compute", "the term 'far' is inf"),
-        ("self.scale * far", "self.scael * far", "self.scael", "AttributeError: 'MyLoss' object has no attribute"),
-        ("outputs.code_logits", "outputs.feature_logits", "feature_logits", "TypeError: cross_entropy_loss"),
-        (".square()", ".mul_(2)", "def compute", IN_PLACE),
-        ("def compute", "def computes", "class MyLoss", "NotImplementedError"),
-        ("self.scale = 2.0", "self.scale = [][1]", "[][1]", "IndexError: list index out of range"),
-        ("(self, sizes, **constants)", "(self)", "def __init__(self):", "TypeError: MyLoss.__init__"),
-        ("self.scale *= 0.9", "labels.nothing", "labels.nothing", "AttributeError: 'Tensor' object has no attribute"),
-        ("after_backward(self, outputs, labels)", "after_backward(self)", "def after", "TypeError: MyLoss.after"),
+        ("self.scale * far", "far * torch.nan", "def compute", "compute: the term 'far' is nan"),
+        ("self.scale * far", "far / 0", "def compute", "compute: the term 'far' is inf"),
+        ("self.scale * far", "self.scael * far", "self.scael", "compute: AttributeError: 'MyLoss' object has no"),
+        ("outputs.code_logits", "outputs.feature_logits", "feature_logits", "compute: TypeError: cross_entropy_loss"),
+        (".square()", ".mul_(2)", "def compute", "compute: " + IN_PLACE),
+        ("def compute", "def computes", "class MyLoss", "compute: NotImplementedError"),
+        ("self.scale = 2.0", "self.scale = [][1]", "[][1]", "__init__: IndexError: list index out of range"),
+        ("(self, sizes, **constants)", "(self)", "def __init__(self):", "__init__: TypeError: MyLoss.__init__"),
+        ("self.scale *= 0.9", "labels.nothing", "labels.nothing", "after_backward: AttributeError: 'Tensor' object"),
+        (
+            "after_backward(self, outputs, labels)",
+            "after_backward(self)",
+            "def after",
+            "after_backward: TypeError: MyLoss.after",
+        ),
     ],
 )
 def test_a_broken_objective_is_one_sentence_with_file_and_line(tmp_path, old, new, at, message):
     source = OWN.replace(old, new, 1)
     methods(tmp_path, source)
-    function = {"[][1]": "__init__", "def __init__(self):": "__init__"}.get(at, "compute")
-    function = "after_backward" if at in ("labels.nothing", "def after") else function
-    expected = rf"^{tmp_path}/own\.py, line {line(source, at)}, MyLoss\.{function}: {message}[^\n]*$"
+    expected = rf"^{tmp_path}/own\.py, line {line(source, at)}, MyLoss\.{message}[^\n]*$"
     with pytest.raises(ValueError, match=expected):
         rehearse(Config(objective=f"{tmp_path}/own.py:MyLoss", bits=5))
 
@@ -197,10 +199,8 @@ def test_of_two_methods_in_one_file_the_one_at_fault_is_named(tmp_path, old, new
 
 
 def test_an_error_deep_below_is_told_by_the_last_line_of_the_file_itself(tmp_path):
-    source = (
-        OWN.replace("z = self.linear(f)", "z = halved(self.linear, f)")
-        + "\n\ndef halved(layer, f):\n    return layer(f.T)\n"
-    )
+    source = OWN.replace("z = self.linear(f)", "z = halved(self.linear, f)")
+    source += "\n\ndef halved(layer, f):\n    return layer(f.T)\n"
     with pytest.raises(ValueError, match=rf"line {line(source, 'f.T')}, MyHead\.forward: RuntimeError"):
         rehearse(methods(tmp_path, source))
 
