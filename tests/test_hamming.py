@@ -29,13 +29,13 @@ def retrieval(draw, max_bits=140, max_queries=4, max_gallery=12):
 def test_histograms_equal_a_slow_loop(data):
     query_codes, query_labels, gallery_codes, gallery_labels = data
     bits = query_codes.shape[1]
-    everything, relevant = (np.zeros((len(query_codes), bits + 1), int) for _ in range(2))
+    retrieved, relevant = (np.zeros((len(query_codes), bits + 1), int) for _ in range(2))
     for i, code in enumerate(query_codes):
         for other, label in zip(gallery_codes, gallery_labels, strict=True):
             distance = sum(a != b for a, b in zip(code, other, strict=True))
-            everything[i, distance] += 1
+            retrieved[i, distance] += 1
             relevant[i, distance] += label == query_labels[i]
-    for fast, slow in zip(distance_histograms(*data), (everything, relevant), strict=True):
+    for fast, slow in zip(distance_histograms(*data), (retrieved, relevant), strict=True):
         np.testing.assert_array_equal(fast, slow)
 
 

@@ -6,8 +6,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
-from dcbh_core import evaluate
-from dcbh_core.metrics import Report, average_precision, evaluate_chance, evaluate_vectors
+from dcbh_core import Evaluation, evaluate
+from dcbh_core.metrics import average_precision, evaluate_chance, evaluate_vectors
 from tests.test_hamming import retrieval
 
 
@@ -37,8 +37,8 @@ def small_ranking(draw):
     return np.array(distances), np.array(relevant)
 
 
-def report_of(distances, relevant, bits=3) -> Report:
-    return Report(
+def evaluation_of(distances, relevant, bits=3) -> Evaluation:
+    return Evaluation(
         np.bincount(distances, minlength=bits + 1)[None],
         np.bincount(distances[relevant], minlength=bits + 1)[None],
     )
@@ -48,15 +48,15 @@ def report_of(distances, relevant, bits=3) -> Report:
 @settings(max_examples=60, deadline=None)
 def test_ap_is_the_mean_over_all_tie_orders(ranking):
     values = [ranked_ap(order) for order in tie_orders(*ranking)]
-    assert report_of(*ranking).map == pytest.approx(np.mean(values))
+    assert evaluation_of(*ranking).map == pytest.approx(np.mean(values))
 
 
 @given(small_ranking())
 @settings(max_examples=60, deadline=None)
 def test_best_and_worst_are_those_of_the_tie_orders(ranking):
     values = [ranked_ap(order) for order in tie_orders(*ranking)]
-    assert report_of(*ranking).map_best == pytest.approx(max(values))
-    assert report_of(*ranking).map_worst == pytest.approx(min(values))
+    assert evaluation_of(*ranking).map_best == pytest.approx(max(values))
+    assert evaluation_of(*ranking).map_worst == pytest.approx(min(values))
 
 
 @given(small_ranking(), st.data())
@@ -64,7 +64,7 @@ def test_best_and_worst_are_those_of_the_tie_orders(ranking):
 def test_precision_at_k_is_the_mean_over_all_tie_orders(ranking, data):
     k = data.draw(st.integers(1, len(ranking[0])))
     values = [np.mean(order[:k]) for order in tie_orders(*ranking)]
-    assert report_of(*ranking).precision_at(k) == pytest.approx(np.mean(values))
+    assert evaluation_of(*ranking).precision_at(k) == pytest.approx(np.mean(values))
 
 
 @given(st.integers(1, 60), st.integers(0, 2**32 - 1))
@@ -98,7 +98,7 @@ def test_ap_is_exact_behind_a_large_gallery():
 
 @given(retrieval(max_bits=20))
 @settings(max_examples=60, deadline=None)
-def test_figures_do_not_depend_on_the_order_of_the_gallery(data):
+def test_metrics_do_not_depend_on_the_order_of_the_gallery(data):
     query_codes, query_labels, gallery_codes, gallery_labels = data
     assume(np.isin(query_labels, gallery_labels).all())
     order = np.random.default_rng(0).permutation(len(gallery_codes))
@@ -111,10 +111,10 @@ def test_figures_do_not_depend_on_the_order_of_the_gallery(data):
 
 @given(retrieval(max_bits=10))
 @settings(max_examples=60, deadline=None)
-def test_radius_figures_equal_a_slow_loop(data):
+def test_metrics_within_a_radius_equal_a_slow_loop(data):
     query_codes, query_labels, gallery_codes, gallery_labels = data
     assume(np.isin(query_labels, gallery_labels).all())
-    report = evaluate(*data)
+    evaluation = evaluate(*data)
     for radius in range(query_codes.shape[1] + 1):
         precision, recall = [], []
         for code, label in zip(query_codes, query_labels, strict=True):
@@ -122,10 +122,10 @@ def test_radius_figures_equal_a_slow_loop(data):
             right = (within & (gallery_labels == label)).sum()
             precision.append(right / within.sum() if within.any() else 0.0)
             recall.append(right / (gallery_labels == label).sum())
-        assert report.precision_radius(radius) == pytest.approx(np.mean(precision))
-        assert report.recall_radius(radius) == pytest.approx(np.mean(recall))
-        assert report.pr_curve().precision[radius] == pytest.approx(np.mean(precision))
-        assert report.pr_curve().recall[radius] == pytest.approx(np.mean(recall))
+        assert evaluation.precision_radius(radius) == pytest.approx(np.mean(precision))
+        assert evaluation.recall_radius(radius) == pytest.approx(np.mean(recall))
+        assert evaluation.pr_curve().precision[radius] == pytest.approx(np.mean(precision))
+        assert evaluation.pr_curve().recall[radius] == pytest.approx(np.mean(recall))
 
 
 @given(retrieval(max_bits=10, max_queries=1))
