@@ -1,7 +1,8 @@
 """Breaks batches for real: kill -9 at random moments, full disks, directories that cannot be written to.
 
 ``make test-faults`` runs it. The kit under test is a copy whose training notebook draws no pictures and writes a
-checkpoint after each epoch instead of every 30 seconds; everything else is as shipped, command line included.
+checkpoint after each epoch instead of every 30 seconds; everything else is as shipped, command line included. One of
+its variants is a head in a file of its own, which travels with the runs.
 """
 
 import json
@@ -30,13 +31,13 @@ pytestmark = pytest.mark.faults
 
 ROOT = Path(__file__).resolve().parent.parent
 SUITE = """
-title: Twelve small cells
+title: Twelve small runs
 about: Is the table the same, whatever is killed?
 base: {dataset: orl, width: 0.05, epochs: 5, device: cpu, dtype: float32}
 variants:
   full: {}
   no_center: {center_weight: 0}
-  fc: {head: fc}
+  own: {head: "mean_head.py:MeanHead"}
 grid:
   bits: [8, 12]
   seed: [0, 1]
@@ -78,6 +79,7 @@ class Kit:
         (path / "notebooks").mkdir()
         nbformat.write(self._training_notebook(), path / "notebooks" / identity.TRAINING_NOTEBOOK)
         (path / "twelve.yaml").write_text(SUITE)
+        shutil.copy(ROOT / "ablations" / "suites" / "methods" / "mean_head.py", path)
         self.environment = {**os.environ, "PYTHONPATH": str(path), "OMP_NUM_THREADS": "1", MARK: path.name}
 
     @staticmethod
@@ -127,7 +129,7 @@ class Kit:
         return found
 
     def frame(self, out: Path, suite: str | None = None) -> pd.DataFrame:
-        """The figures of all complete cells, without the times that they took."""
+        """The metrics of all complete runs, without the times that they took."""
         return collect(load_suite(suite or self.suite), out).drop(columns="seconds")
 
 
@@ -140,6 +142,7 @@ def kit() -> Iterator[Kit]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(identity, "NOTEBOOKS", path / "notebooks")
         patch.setattr(identity, "CORE", path / "dcbh_core")
+        patch.setattr(identity, "RUN_DIRECTORY", path / "ablations" / "run_directory.py")
         yield kit
     for process in kit.processes():
         process.kill()
@@ -148,7 +151,7 @@ def kit() -> Iterator[Kit]:
 
 @pytest.fixture(scope="module")
 def undisturbed(kit: Kit) -> Path:
-    """The output directory of a run of all twelve cells that nothing befell."""
+    """The output directory of all twelve runs, which nothing befell."""
     out = kit.path / "undisturbed"
     result = kit.run("run", kit.suite, "--out", str(out), "--jobs", "2")
     assert result.returncode == 0, result.stderr
@@ -164,7 +167,7 @@ def wait_for(condition: Callable[[], object], seconds: float) -> object:
 
 
 def checkpoints(directory: Path) -> dict[Path, int]:
-    """The checkpoints of tries below a directory, and when each was written."""
+    """The checkpoints of attempts below a directory, and when each was written."""
     found = {}
     for path in directory.glob("**/checkpoint.pt"):
         try:
@@ -177,34 +180,36 @@ def checkpoints(directory: Path) -> dict[Path, int]:
 class Killer:
     """Kills what runs a suite, and sees that what it had started dies with it.
 
-    Parameters:
-        out, tries: the output directory, and where checkpoints of running cells are found.
-        start_runner: starts the runner, once and again.
-        workers: the dask workers; a killed one is replaced by ``start_worker``.
+    Args:
+        kit: The kit under test.
+        out: The output directory.
+        attempts: Where the checkpoints of attempts that go on are found.
+        start_runner: Starts the runner, once and again.
+        start_worker: Starts a dask worker: two at first, and one for each that is killed.
     """
 
     def __init__(
         self,
         kit: Kit,
         out: Path,
-        tries: Path,
+        attempts: Path,
         start_runner: Callable[[], subprocess.Popen[str]],
         start_worker: Callable[[], subprocess.Popen[str]] | None = None,
     ):
-        self.kit, self.out, self.tries = kit, out, tries
+        self.kit, self.out, self.attempts = kit, out, attempts
         self.start_runner, self.start_worker = start_runner, start_worker
         self.workers = [start_worker(), start_worker()] if start_worker else []
         self.random = random.Random(4)
         self.runner = start_runner()
         self.kills: list[str] = []
-        self.before_rename = 0  # of the kills, those of a cell that had a checkpoint but no run directory yet
+        self.before_rename = 0  # of the kills, those of a run that had a checkpoint but no run directory yet
 
     def kill(self, victim: str, moment: str) -> None:
         if self.runner.poll() is not None:
             self.runner = self.start_runner()
         if moment == "checkpoint":
-            before = checkpoints(self.tries)
-            new = wait_for(lambda: checkpoints(self.tries).items() - before.items(), 90)
+            before = checkpoints(self.attempts)
+            new = wait_for(lambda: checkpoints(self.attempts).items() - before.items(), 90)
             assert isinstance(new, set) and new, self.kit.said()
             directory = next(iter(new))[0].parent.name
         else:
@@ -218,7 +223,7 @@ class Killer:
         except (AssertionError, psutil.NoSuchProcess):  # it was not there yet, or just ended: take the next moment
             self.kill(victim, moment)
             return
-        if moment == "checkpoint" and not (self.out / "cells" / directory.split(".")[0]).exists():
+        if moment == "checkpoint" and not (self.out / "complete" / directory.split(".")[0]).exists():
             self.before_rename += 1
         if victim == "runner":
             self.runner.wait()
@@ -231,7 +236,7 @@ class Killer:
             self.workers = [worker for worker in self.workers if worker.poll() is None] + [self.start_worker()]
 
     def _find(self, victim: str, directory: str) -> psutil.Process | None:
-        """A process of this kind: of the cell that runs in ``directory``, or any."""
+        """A process of this kind: of the run in ``directory``, or any."""
         if victim == "runner":
             return psutil.Process(self.runner.pid) if self.runner.poll() is None else None
         if victim == "worker" and not directory:
@@ -268,7 +273,7 @@ def test_a_suite_survives_kill_9_of_everything_that_runs_it(kit: Kit, undisturbe
     )
     for victim, moment in CLUSTER_KILLS:
         on_cluster.kill(victim, moment)
-    if on_cluster.runner.wait(300) == 1:  # cells that were killed more often than they are tried again
+    if on_cluster.runner.wait(300) == 1:  # runs that were killed more often than they are attempted again
         on_cluster.runner = kit.start(*arguments, "--scheduler", address)
     assert on_cluster.runner.wait(300) == 0, kit.said()
     assert wait_for(lambda: not kit.processes("ipykernel_launcher", "ablations.execution"), 10), kit.said()
@@ -280,29 +285,30 @@ def test_a_suite_survives_kill_9_of_everything_that_runs_it(kit: Kit, undisturbe
     print(f"{len(kills)} kills survived, {before_rename} of them between checkpoint and rename")
     assert len(kills) >= 20
     assert before_rename >= 5
-    assert "12 of 12 cells complete" in kit.run("status", str(out)).stdout
-    assert_same_figures(kit, undisturbed, out)
+    assert "12 of 12 runs complete" in kit.run("status", str(out)).stdout
+    assert_same_metrics(kit, undisturbed, out)
 
 
-def assert_same_figures(kit: Kit, expected: Path, found: Path) -> None:
-    """The tables, all figures of all cells, every epoch's losses, and every bit of every code."""
+def assert_same_metrics(kit: Kit, expected: Path, found: Path) -> None:
+    """The tables, all metrics of all runs, every epoch's losses, and every bit of every code."""
     assert len(kit.frame(found)) == 12
     pd.testing.assert_frame_equal(kit.frame(found), kit.frame(expected), check_exact=True)
     suite = load_suite(kit.suite)
     assert table(summary(kit.frame(found), suite), suite).equals(table(summary(kit.frame(expected), suite), suite))
-    for cell in (expected / "cells").iterdir():
-        twin = found / "cells" / cell.name
-        assert (twin / "history.csv").read_bytes() == (cell / "history.csv").read_bytes()
-        with np.load(cell / "evaluation.npz") as one, np.load(twin / "evaluation.npz") as other:
+    for run in (expected / "complete").iterdir():
+        twin = found / "complete" / run.name
+        assert sorted(path.name for path in twin.iterdir()) == sorted(path.name for path in run.iterdir())
+        assert (twin / "history.csv").read_bytes() == (run / "history.csv").read_bytes()
+        with np.load(run / "evaluation.npz") as one, np.load(twin / "evaluation.npz") as other:
             assert one.files == other.files
             assert all(np.array_equal(one[name], other[name]) for name in one.files)
-    assert {path.suffix for path in (found / ".work").iterdir()} == {".lock", ".json"}
+    assert {path.suffix for path in (found / ".work").iterdir()} == {".lock", ".started", ".json"}
 
 
 def test_damaged_results_are_not_counted_and_are_made_anew(kit: Kit, undisturbed: Path, tmp_path: Path) -> None:
     out = tmp_path / "runs"
     shutil.copytree(undisturbed, out)
-    corrupted, truncated, foreign, other = sorted((out / "cells").glob("*/result.json"))[:4]
+    corrupted, truncated, foreign, other = sorted((out / "complete").glob("*/result.json"))[:4]
     text = corrupted.read_text()
     corrupted.write_text(re.sub(r'"map": 0\.(\d)', lambda found: f'"map": 0.{9 - int(found[1])}', text))
     assert corrupted.read_text() != text
@@ -311,13 +317,13 @@ def test_damaged_results_are_not_counted_and_are_made_anew(kit: Kit, undisturbed
     assert len(kit.frame(out)) == 9
     again = kit.run("run", kit.suite, "--out", str(out), "--jobs", "2")
     assert again.returncode == 0, again.stderr
-    assert "12 cells, 9 complete, 3 to do" in again.stderr
-    assert_same_figures(kit, undisturbed, out)
+    assert "12 runs, 9 complete, 3 to do" in again.stderr
+    assert_same_metrics(kit, undisturbed, out)
 
 
-def test_two_runners_at_once_run_each_cell_once(kit: Kit, undisturbed: Path, tmp_path: Path) -> None:
+def test_two_runners_at_once_make_each_run_once(kit: Kit, undisturbed: Path, tmp_path: Path) -> None:
     arguments = ["run", kit.suite, "--out", str(tmp_path), "--set", "bits=8", "--set", "seed=0"]
-    arguments += ["--only", "full", "fc", "--jobs", "1"]
+    arguments += ["--only", "full", "own", "--jobs", "1"]
     command = [sys.executable, "-m", "ablations", *arguments]
     both = [
         subprocess.Popen(command, cwd=kit.path, env=kit.environment, stderr=subprocess.PIPE, text=True)
@@ -357,7 +363,7 @@ def test_a_directory_that_cannot_be_written_to_is_one_sentence(kit: Kit) -> None
     assert list(out.iterdir()) == []
 
 
-@pytest.mark.parametrize("size", [16, 400], ids=["the runner's own files", "a cell's files"])
+@pytest.mark.parametrize("size", [16, 400], ids=["the runner's own files", "a run's files"])
 def test_a_full_disk_is_told_and_the_batch_goes_on_once_there_is_room(kit: Kit, size: int) -> None:
     """On a tmpfs of ``size`` kB in a mount namespace, which goes when the test does."""
     out = kit.path / f"disk{size}"
@@ -371,8 +377,8 @@ if subprocess.run([*mount, "size={size}k", "tmpfs", {str(out)!r}]).returncode:
 def run():
     command = [sys.executable, "-m", "ablations", "run", {kit.suite!r}, "--out", {str(out)!r}, *{settings!r}]
     done = subprocess.run(command, capture_output=True, text=True)
-    cells = len(list(pathlib.Path({str(out)!r}).glob("cells/*")))
-    return done.returncode, done.stderr, cells
+    complete = len(list(pathlib.Path({str(out)!r}).glob("complete/*")))
+    return done.returncode, done.stderr, complete
 full = run()
 subprocess.run(["mount", "-o", "remount,size=64m", {str(out)!r}], check=True)
 print(json.dumps([full, run()]))
@@ -388,20 +394,20 @@ print(json.dumps([full, run()]))
     )
     if result.returncode in (1, 99) and not result.stdout:
         pytest.fail(f"neither a small tmpfs nor a quota can be had here, so a full disk is not tested: {result.stderr}")
-    (status, messages, cells), (status_with_room, messages_with_room, cells_with_room) = json.loads(result.stdout)
+    (status, messages, complete), (status_with_room, messages_with_room, complete_with_room) = json.loads(result.stdout)
     assert status in (1, 2), messages
     assert "No space left on device" in messages
     assert "Traceback" not in messages
-    assert cells == 0
-    assert (status_with_room, cells_with_room) == (0, 1), messages_with_room
+    assert complete == 0
+    assert (status_with_room, complete_with_room) == (0, 1), messages_with_room
 
 
 def test_memory_that_runs_out_and_a_timeout_are_recorded_and_the_others_go_on(kit: Kit, tmp_path: Path) -> None:
-    """A kernel that is killed at every try, and one that takes too long."""
+    """A kernel that is killed at every attempt, and one that takes too long."""
     arguments = ["--out", str(tmp_path), "--set", "bits=8", "--set", "seed=0", "--only", "full"]
-    slow = kit.run("run", kit.suite, *arguments, "--set", "epochs=100000", "--timeout", "8")
+    slow = kit.run("run", kit.suite, *arguments, "--set", "epochs=100000", "--timeout", "15")
     assert slow.returncode == 1
-    assert "full 8 bits seed 0: it took longer than the timeout of 8 s (see " in slow.stderr
+    assert "full 8 bits seed 0: it took longer than the timeout of 15 s (see " in slow.stderr
     [failed] = (tmp_path / "failed").iterdir()
     assert "KeyboardInterrupt" in (failed / "notebook.ipynb").read_text()
     assert "KeyboardInterrupt" in (failed / "error.txt").read_text()

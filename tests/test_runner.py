@@ -366,9 +366,11 @@ def test_what_is_complete_under_another_source_is_said(
 
 
 def test_nothing_is_said_of_other_sources_where_all_is_complete(small: str, fast: list, tmp_path: Path, capsys) -> None:
-    run_small(small, tmp_path, bits=12, seed=0)
-    (identity.CORE / "losses.py").write_text("a = 2")
-    run_small(small, tmp_path, bits=12, seed=0)
+    """Newer runs of another source included."""
+    for content in ("a = 1", "a = 2"):
+        (identity.CORE / "losses.py").write_text(content)
+        run_small(small, tmp_path, bits=12, seed=0)
+    (identity.CORE / "losses.py").write_text("a = 1")
     capsys.readouterr()
     run_small(small, tmp_path, bits=12, seed=0)
     assert capsys.readouterr().err.splitlines() == ["small: 2 runs, 2 complete, 0 to do"]
