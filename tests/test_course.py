@@ -73,7 +73,7 @@ def test_every_solution_belongs_to_an_exercise():
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
-def test_no_figure_in_prose_is_typed(path):
+def test_no_number_in_prose_is_typed(path):
     """Decimals and percentages come from code; formulas, code and citations may hold them."""
     for prose in sources(path, "markdown"):
         bare = re.sub(r"\$\$.*?\$\$|\$.*?\$|`[^`]*`|\]\([^)]*\)|[Ee]xercise \d\.\d", "", prose, flags=re.S)
