@@ -498,9 +498,9 @@ def test_the_shipped_notebook_makes_the_tables_of_any_metric(small: str, fast: l
     suite = load_suite(small).where({"bits": 12})
     row = markdown(table(summary(collect(suite, tmp_path), suite, "precision_at_50"), suite)).splitlines()[-1]
     assert row in (directory / "table.md").read_text()
-    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    entries = [entry.strip() for entry in row.strip("|").split("|")]
     assert re.search(
-        r"<td[^>]*>" + r"</td>\s*<td[^>]*>".join(map(re.escape, cells)), (directory / "report.html").read_text()
+        r"<td[^>]*>" + r"</td>\s*<td[^>]*>".join(map(re.escape, entries)), (directory / "report.html").read_text()
     )
 
 
