@@ -109,6 +109,12 @@ def test_a_file_may_hold_dataclasses(tmp_path, future):
     assert find_head(f"{written(tmp_path, source)}:MyHead").__name__ == "MyHead"
 
 
+def test_a_file_is_executed_as_it_stands_and_not_as_if_it_were_the_kits(tmp_path):
+    """The kit's own modules postpone the evaluation of annotations; a file may count on the contrary."""
+    source = f"{HEAD}\n\ndef add(x: int) -> int:\n    return x\n\n\nassert add.__annotations__['x'] is int\n"
+    find_head(f"{written(tmp_path, source)}:MyHead")
+
+
 # --- Broken files: one sentence, with file and line -------------------------------------------------------------------
 
 
