@@ -73,9 +73,9 @@ def moved_centers(descriptor: Tensor, labels: Tensor, centers: Tensor) -> Tensor
     """New centres (C, d): c_y <- (c_y + sum of the batch's f_i of person y) / (1 + n_y). People absent keep theirs.
 
     Args:
-        descriptor: f, (n, d).
-        labels: y, (n,).
-        centers: c, (C, d).
+        descriptor: Descriptors f, (n, d).
+        labels: The person y on each, (n,).
+        centers: The centres c before, (C, d).
     """
     # index_put accumulates repeated labels, and unlike index_add in a fixed order on CUDA.
     sums = torch.zeros_like(centers).index_put((labels,), descriptor, accumulate=True)

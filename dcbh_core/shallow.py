@@ -50,7 +50,7 @@ def itq(vectors: np.ndarray, bits: int, seed: int) -> LinearHash:
         seed: Draws the first rotation.
 
     Raises:
-        ValueError: n - 1 or d is smaller than ``bits``, so there are not that many principal directions.
+        ValueError: There are fewer principal directions than ``bits``, as n - 1 or d is smaller.
 
     Source: Gong and Lazebnik, Iterative Quantization: A Procrustean Approach to Learning Binary Codes, CVPR 2011.
     """
