@@ -1,6 +1,7 @@
 """One notebook, executed by papermill in a process of its own that never outlives the one that asked for it.
 
-``execute`` starts ``python -m ablations.execution`` and holds the other end of its standard input. A byte on it
+``execute`` starts that process (on Linux from a fork server, see ``forking``; elsewhere as ``python -m
+ablations.execution``) and holds the other end of its standard input. A byte on it
 interrupts the kernel, so that its traceback gets into the notebook; its end, which also comes when the asking process
 is killed, ends kernel and papermill.
 """
@@ -8,6 +9,7 @@ is killed, ends kernel and papermill.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -17,15 +19,24 @@ import sys
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import CancelledError
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+
+from .forking import ForkedProcess, ForkServer, StandbyKernel
 
 # One name for each library that may do the arithmetic.
 THREAD_VARIABLES = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM")
 COURSE = "course"  # tag of the cells that only a reader of the notebooks wants, such as exercises
+INLINE = "module://matplotlib_inline.backend_inline"  # where kernels draw
+START_TIMEOUT = 600  # seconds that a kernel may take on a loaded machine
 POLL_SECONDS = 0.2
+Process = subprocess.Popen[bytes] | ForkedProcess
 GRACE_SECONDS = 10.0  # from interrupting a kernel, or from asking a process to end, until it is ended by force
 
 
@@ -63,20 +74,22 @@ def execute(
         NotebookError: It failed, its kernel died, or it took longer than ``timeout``.
         CancelledError: It was cancelled.
     """
-    command = [sys.executable, "-m", __name__, str(source), str(output), json.dumps(dict(parameters))]
-    variables = {**os.environ, "TQDM_DISABLE": "1", "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONHASHSEED": "0"}
-    variables |= {f"{library}_NUM_THREADS": str(threads) for library in THREAD_VARIABLES}
-    variables |= environment or {}
+    arguments = [str(source), str(output), json.dumps(dict(parameters))]
+    variables = {**environment_of(threads), **(environment or {})}
     with tempfile.TemporaryFile() as messages:
-        # A session of its own: Ctrl-C in the terminal reaches the asking process alone, which then ends its children.
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=messages,
-            stderr=subprocess.STDOUT,
-            env=variables,
-            start_new_session=True,
-        )
+        process: Process
+        if sys.platform == "linux":
+            process = fork_server(threads).fork(arguments, messages.fileno(), variables)
+        else:
+            # A session of its own: Ctrl-C in the terminal reaches the asking process alone, which ends its children.
+            process = subprocess.Popen(
+                [sys.executable, "-m", __name__, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=messages,
+                stderr=subprocess.STDOUT,
+                env=variables,
+                start_new_session=True,
+            )
         try:
             status = _wait(process, timeout, cancelled)
             if status is None:
@@ -95,12 +108,27 @@ def execute(
         raise NotebookError(lines[-1] if lines else "papermill failed", log)
 
 
+def environment_of(threads: int) -> dict[str, str]:
+    """The variables of a process in which a notebook is executed."""
+    numbers = {f"{library}_NUM_THREADS": str(threads) for library in THREAD_VARIABLES}
+    variables = {"TQDM_DISABLE": "1", "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONHASHSEED": "0", "MPLBACKEND": INLINE}
+    return {**os.environ, **variables, **numbers}
+
+
+@functools.cache
+def fork_server(threads: int) -> ForkServer:
+    """The server for notebooks with so many threads."""
+    return ForkServer(environment_of(threads))
+
+
 def in_batches(cells: Iterable[Any]) -> list[Any]:
     """A notebook's cells without those tagged ``course``."""
     return [cell for cell in cells if COURSE not in cell["metadata"].get("tags", ())]
 
 
-def _wait(process: subprocess.Popen[bytes], timeout: float | None, cancelled: Callable[[], bool]) -> int | None:
+def _wait(
+    process: subprocess.Popen[bytes] | ForkedProcess, timeout: float | None, cancelled: Callable[[], bool]
+) -> int | None:
     """The exit status, or None after ``timeout`` seconds.
 
     Raises:
@@ -115,14 +143,14 @@ def _wait(process: subprocess.Popen[bytes], timeout: float | None, cancelled: Ca
     return None
 
 
-def _interrupt(process: subprocess.Popen[bytes]) -> None:
+def _interrupt(process: Process) -> None:
     """Interrupt the kernel, as the button in JupyterLab does."""
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):
         os.write(process.stdin.fileno(), b"!")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: Process) -> None:
     """End papermill and kernel, if they still run."""
     assert process.stdin is not None
     process.stdin.close()
@@ -147,8 +175,40 @@ def _obey() -> None:
     os._exit(1)
 
 
-def _main(source: str, output: str, parameters: str) -> None:
+class KernelManager(AsyncKernelManager):
+    """Starts the kernel, on Linux by the process that stands by for it, with its connection file beside the output."""
+
+    standby: ClassVar[StandbyKernel | None] = None
+    beside: ClassVar[str] = ""
+
+    async def _async_pre_start_kernel(self, **options: Any) -> tuple[list[str], dict[str, Any]]:
+        self.connection_file = f"{self.beside}.kernel.json"
+        if self.standby is not None and self.provisioner is None:
+            self.kernel_id = self.kernel_id or str(uuid.uuid4())
+            spec = self.kernel_spec
+            self.provisioner = StandbyProvisioner(kernel_id=self.kernel_id, kernel_spec=spec, parent=self)
+        command, rest = await super()._async_pre_start_kernel(**options)
+        return command, rest
+
+
+class StandbyProvisioner(LocalProvisioner):
+    """Where jupyter_client would start a new process for the kernel, takes the one that stands by."""
+
+    async def launch_kernel(self, cmd: list[str], **options: Any) -> Any:
+        """Make the standing process the kernel; jupyter_client's own signature."""
+        standby = KernelManager.standby
+        assert standby is not None
+        standby.launch(cmd, options.get("env") or os.environ, options.get("cwd") or os.getcwd())
+        self.process = standby  # type: ignore[assignment]
+        self.pid = self.pgid = standby.pid
+        return self.connection_info
+
+
+def main(source: str, output: str, parameters: str) -> None:
     """What the new process does; it exits with the last line of the error where the notebook fails."""
+    if sys.platform == "linux":
+        KernelManager.standby = StandbyKernel()
+    KernelManager.beside = output
     threading.Thread(target=_obey, daemon=True).start()
     import nbformat
     import papermill
@@ -158,7 +218,14 @@ def _main(source: str, output: str, parameters: str) -> None:
     notebook.cells = in_batches(notebook.cells)
     try:
         papermill.execute_notebook(
-            notebook, output, json.loads(parameters), kernel_name="python3", language="python", progress_bar=False
+            notebook,
+            output.replace("{", "{{").replace("}", "}}"),  # papermill fills in parameters between braces
+            json.loads(parameters),
+            kernel_name="python3",
+            language="python",
+            progress_bar=False,
+            start_timeout=START_TIMEOUT,
+            kernel_manager_class=KernelManager,
         )
     except papermill.PapermillExecutionError as error:
         sys.exit(str(error))
@@ -169,4 +236,4 @@ def _main(source: str, output: str, parameters: str) -> None:
 
 
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    main(*sys.argv[1:])

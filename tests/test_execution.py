@@ -4,18 +4,21 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
 import numpy as np
 import psutil
+import pytest
 
 from ablations import identity
+from ablations.execution import NotebookError, execute, fork_server
 from ablations.identity import read_run
 from ablations.runner import plan, run_suite
 from ablations.suite import load_suite
 from dcbh_core import DCBH
-from tests.stub_suite import OWN, wait_for, write_suite
+from tests.stub_suite import OWN, wait_for, write_notebook, write_suite
 
 
 def test_papermill_makes_runs_and_keeps_what_failed(small: str, tmp_path: Path) -> None:
@@ -54,21 +57,25 @@ def test_the_training_notebook_trains_a_method_of_ones_own_on_the_validation_par
     assert people == [30, 10]
 
 
-def test_an_interrupt_ends_all_children_and_says_how_to_go_on(small: str, tmp_path: Path) -> None:
+def start_batch(small: str, out: Path) -> tuple[subprocess.Popen[str], list[int]]:
+    """A runner in a process of its own with two runs that sleep, and the processes of their kernels."""
     script = (
         "import pathlib, sys; from ablations import identity; from ablations.__main__ import main\n"
         f"identity.NOTEBOOKS = pathlib.Path({str(identity.NOTEBOOKS)!r})\n"
         f"identity.CORE = pathlib.Path({str(identity.CORE)!r})\n"
         "identity.faces_hash = lambda config: 'faces'\n"
-        f"sys.exit(main(['run', {small!r}, '--set', 'seed=8', '--out', {str(tmp_path / 'runs')!r}, '--jobs', '2']))"
+        f"sys.exit(main(['run', {small!r}, '--set', 'seed=8', '--out', {str(out)!r}, '--jobs', '2']))"
     )
     # A job in the background inherits an ignored SIGINT; the process under test is to hear it wherever the tests run.
     script = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n" + script
     process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
-    partial = tmp_path / "runs" / ".work"
-    pids = wait_for(lambda: list(partial.glob("*/pid")) if len(list(partial.glob("*/pid"))) == 2 else [])
+    files = wait_for(lambda: found if len(found := list((out / ".work").glob("*/pid"))) == 2 else [])
     time.sleep(0.2)  # until written
-    pids = [int(path.read_text()) for path in pids]
+    return process, [int(path.read_text()) for path in files]
+
+
+def test_an_interrupt_ends_all_children_and_says_how_to_go_on(small: str, tmp_path: Path) -> None:
+    process, pids = start_batch(small, tmp_path / "runs")
     process.send_signal(signal.SIGINT)
     _, messages = process.communicate(timeout=30)
     assert process.returncode == 130
@@ -83,3 +90,65 @@ def alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system is asked to end processes with their parents")
+@pytest.mark.parametrize(
+    "stopped", ["nobody", "kernel", "papermill", "server", "kernel and papermill and watcher and server"]
+)
+def test_whoever_is_stopped_nobody_outlives_a_runner_that_is_killed(small: str, tmp_path: Path, stopped: str) -> None:
+    process, pids = start_batch(small, tmp_path / "runs")
+    family = [psutil.Process(pid) for pid in pids] + psutil.Process(process.pid).children(recursive=True)
+    for pid in pids:
+        kernel = psutil.Process(pid)
+        chain = [kernel, *kernel.parents()]
+        for name, member in zip(("kernel", "papermill", "watcher", "server"), chain, strict=False):
+            if name in stopped:
+                member.suspend()
+    process.kill()
+    process.communicate()
+    assert wait_for(lambda: not any(alive(member.pid) for member in family), seconds=15)
+
+
+def test_a_runner_that_was_killed_leaves_no_connection_file_once_the_next_has_ended(
+    small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    process, pids = start_batch(small, tmp_path / "runs")
+    process.kill()
+    process.communicate()
+    assert wait_for(lambda: not any(alive(pid) for pid in pids))
+    assert not list(temporary.rglob("*kernel*")) and not list(temporary.rglob("tmp*.json"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no fork server")
+def test_a_fork_server_that_was_killed_costs_an_attempt_and_no_more(tmp_path: Path) -> None:
+    source, output = tmp_path / "long.ipynb", tmp_path / "out.ipynb"
+    write_notebook(source, "seconds = 0", "import time; time.sleep(seconds)")
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(execute, source, output, {"seconds": 60})
+        server = wait_for(lambda: fork_server(1).process)
+        wait_for(lambda: len(psutil.Process(server.pid).children(recursive=True)) == 3)  # watcher, papermill, kernel
+        server.kill()
+        with pytest.raises(NotebookError, match="papermill was ended by SIGKILL"):
+            running.result(30)
+    execute(source, output, {"seconds": 0})
+
+
+def test_braces_in_a_path_are_no_parameters_of_papermill(tmp_path: Path) -> None:
+    source, output = tmp_path / "a.ipynb", tmp_path / "{seconds} {{" / "out.ipynb"
+    output.parent.mkdir()
+    write_notebook(source, "seconds = 0", "seconds + 1")
+    execute(source, output, {"seconds": 3})
+    assert nbformat.read(output, as_version=4).cells[-1].outputs[0]["data"]["text/plain"] == "4"
+
+
+def test_a_picture_is_in_the_cell_that_drew_it(tmp_path: Path) -> None:
+    source, output = tmp_path / "a.ipynb", tmp_path / "out.ipynb"
+    write_notebook(source, "x = 1", "import matplotlib.pyplot as plt\nplt.plot([x, 2]);", "x")
+    execute(source, output, {"x": 3})
+    *_, drawing, number = nbformat.read(output, as_version=4).cells
+    assert ["image/png" in one["data"] for one in drawing.outputs] == [True]
+    assert "image/png" not in str(number.outputs)
