@@ -109,6 +109,7 @@ def blocks(page: str, language: str) -> list[str]:
         (RESULTS_PAGE, "peers_orl", {}),
         (RESULTS_PAGE, "ingredients_orl", {}),
         (RESULTS_PAGE, "ingredients_lfw", {"seed": [0, 1, 2]}),
+        (RESULTS_PAGE, "own_methods", {}),
     ],
 )
 def test_a_page_shows_the_recorded_table(page, name, where):
