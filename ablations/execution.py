@@ -207,7 +207,7 @@ class StandbyProvisioner(LocalProvisioner):
 def main(source: str, output: str, parameters: str) -> None:
     """What the new process does; it exits with the last line of the error where the notebook fails."""
     if sys.platform == "linux":
-        KernelManager.standby = StandbyKernel()
+        KernelManager.standby = StandbyKernel(output)
     KernelManager.beside = output
     threading.Thread(target=_obey, daemon=True).start()
     import nbformat

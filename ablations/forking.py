@@ -41,7 +41,7 @@ IMPORTS = (
     "ablations.records",
 )
 REQUEST_SIZE = 2**20
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 
 
 class ForkServer:
@@ -130,7 +130,7 @@ class ForkedProcess:
 
 def serve(control: socket.socket, main: Callable[..., None]) -> None:
     """Fork for each request, until the asking process ends."""
-    die_with_parent()
+    die_with_parent("fork server")
     for module in IMPORTS:
         with contextlib.suppress(ImportError):  # whoever misses it will say so
             importlib.import_module(module)
@@ -151,7 +151,7 @@ def serve(control: socket.socket, main: Callable[..., None]) -> None:
 def _watch(request: dict[str, Any], descriptors: list[int], main: Callable[..., None]) -> None:
     """Fork the notebook's process and tell what becomes of it."""
     commands, messages, status = descriptors
-    die_with_parent()
+    die_with_parent("watcher")
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     pid = os.fork()
@@ -162,7 +162,7 @@ def _watch(request: dict[str, Any], descriptors: list[int], main: Callable[..., 
         os.write(status, f"{os.waitstatus_to_exitcode(code)}\n".encode())
         return
     with _only_this():
-        die_with_parent()
+        die_with_parent(f"mill {_token(request['arguments'][1])}")
         os.close(status)
         for descriptor, standard in ((commands, 0), (messages, 1), (messages, 2)):
             os.dup2(descriptor, standard)
@@ -179,18 +179,21 @@ class StandbyKernel:
     """A forked process that becomes a kernel once it is told which; to jupyter_client, a ``subprocess.Popen``.
 
     It is forked before its parent has threads, which a fork would not take along.
+
+    Args:
+        output: Where the executed notebook goes.
     """
 
     stdin = stdout = stderr = None
 
-    def __init__(self) -> None:
+    def __init__(self, output: str) -> None:
         commands, self.commands = os.pipe()
         self.returncode: int | None = None
         self.pid = os.fork()
         if self.pid == 0:
             os.close(self.commands)
             with _only_this():
-                die_with_parent()
+                die_with_parent(f"kernel {_token(output)}")
                 os.setsid()
                 with os.fdopen(commands) as pipe:
                     told = pipe.read()
@@ -243,10 +246,21 @@ def _become_kernel(arguments: list[str], environment: dict[str, str], directory:
     launch_new_instance()
 
 
-def die_with_parent() -> None:
-    """Ask the system to kill this process when its parent ends, however that is."""
+def _token(output: str) -> str:
+    """What tells an attempt's directory from all others; see ``attempt.take_over``."""
+    return os.path.basename(os.path.dirname(output))[-8:]
+
+
+def die_with_parent(name: str) -> None:
+    """Ask the system to kill this process when its parent ends, however that is, and to list it under a name.
+
+    Args:
+        name: What ``top`` shows; at most 15 characters, as Linux keeps no more.
+    """
     parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    prctl(PR_SET_NAME, name.encode()[:15])
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it has ended before we had asked
         os._exit(1)
 

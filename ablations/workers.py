@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import torch
 
-from dcbh_core.config import Config
+from dcbh_core.config import Config, require_device
 
 from .attempt import Outcome, Task, attempt, unpacked
 from .execution import fork_server
@@ -74,10 +74,20 @@ def local_workers(out: Path, jobs: int | None, threads: int) -> Iterator[Workers
         fork_server(threads).start()  # from the main thread, as it ends with the one that started it
     executor = ThreadPoolExecutor(jobs)
     try:
-        yield Workers(executor, function, lambda: jobs, Config.resolved, str(work_directory(out)))
+        yield Workers(executor, function, lambda: jobs, _resolved_here, str(work_directory(out)))
     finally:
         ended.set()
         executor.shutdown(cancel_futures=True)
+
+
+def _resolved_here(config: Config) -> Config:
+    """The config filled in for this machine.
+
+    Raises:
+        ValueError: The machine has not the device that it asks for.
+    """
+    require_device(config.device)
+    return config.resolved()
 
 
 @contextlib.contextmanager

@@ -159,7 +159,8 @@ class Config:
             raise ValueError(f"every term of objective {self.objective!r} has weight 0, so there is nothing to train")
         self._require("new_people", 0 <= self.new_people < 1, "a fraction from 0 up to, but not including, 1")
         self._require("width", 0 < self.width <= 8, "above 0 and at most 8")
-        self._require("learning_rate", self.learning_rate is None or self.learning_rate > 0, "above 0")
+        rate = self.learning_rate
+        self._require("learning_rate", rate is None or 0 < rate <= 1e30, "above 0 and at most 1e30")
         for name in ("min_faces", "queries_per_identity", "epochs", "batch_size"):
             value = getattr(self, name)
             self._require(name, value is None or value >= 1, "at least 1")
@@ -333,6 +334,18 @@ def resolved_device(device: str) -> str:
     import torch
 
     return device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def require_device(device: str) -> None:
+    """Refuse a device that this machine has not.
+
+    Raises:
+        ValueError: It is ``cuda``, and there is none.
+    """
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device 'cuda' was asked for, but PyTorch finds no CUDA on this machine; leave it at 'auto'")
 
 
 def _fast_dtype(device: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -49,10 +50,11 @@ def distance_histograms(
         ValueError: Codes and labels do not fit each other, or are none.
     """
     bits = _same_bits(query_codes, gallery_codes)
+    query_codes, gallery_codes = np.asarray(query_codes), np.asarray(gallery_codes)
     for what, codes, labels in (("query", query_codes, query_labels), ("gallery", gallery_codes, gallery_labels)):
         if np.shape(labels) != (len(codes),):
             raise ValueError(f"{len(codes)} {what} codes need as many labels, not an array of shape {np.shape(labels)}")
-    query_labels, gallery_labels = np.asarray(query_labels), np.asarray(gallery_labels)
+    query_labels, gallery_labels = comparable(query_labels), comparable(gallery_labels)
     histograms = np.zeros((2, len(query_codes), bits + 1), np.int64)
     if resolved_device(device) == "cuda":
         _count_by_products(query_codes, query_labels, gallery_codes, gallery_labels, histograms, "cuda")
@@ -135,6 +137,7 @@ def search(query_codes: np.ndarray, gallery_codes: np.ndarray, k: int) -> tuple[
     """
     import faiss
 
+    k = operator.index(k)
     _same_bits(query_codes, gallery_codes)
     if not 1 <= k <= len(gallery_codes):
         raise ValueError(f"k must be from 1 to the gallery's {len(gallery_codes)} codes, not {k}")
@@ -146,6 +149,20 @@ def search(query_codes: np.ndarray, gallery_codes: np.ndarray, k: int) -> tuple[
     distances, indices = index.search(_packed_rows(query_codes), k)
     order = np.lexsort((indices, distances), axis=1)
     return np.take_along_axis(distances, order, 1), np.take_along_axis(indices, order, 1)
+
+
+def comparable(labels: np.ndarray) -> np.ndarray:
+    """Labels (n,) as they can be compared with others: NumPy compares unsigned with signed integers as floats.
+
+    Raises:
+        ValueError: A label is too large for a signed integer of 64 bits.
+    """
+    labels = np.asarray(labels)
+    if labels.dtype.kind == "u":
+        if labels.size and labels.max() > np.iinfo(np.int64).max:
+            raise ValueError(f"labels must be below 2^63, not {labels.max()}")
+        labels = labels.astype(np.int64)
+    return labels
 
 
 def _packed_rows(codes: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .hamming import distance_histograms
+from .hamming import comparable, distance_histograms
 
 
 class Curve(NamedTuple):
@@ -134,7 +134,7 @@ def evaluate(
     """
     if len(query_codes) == 0:
         raise ValueError("there are no queries to evaluate")
-    _require_relevant(query_labels, gallery_labels)
+    _require_relevant(comparable(query_labels), comparable(gallery_labels))
     return Evaluation(*distance_histograms(query_codes, query_labels, gallery_codes, gallery_labels))
 
 
@@ -154,6 +154,7 @@ def evaluate_vectors(
     """
     from sklearn.metrics import pairwise_distances
 
+    query_labels, gallery_labels = comparable(query_labels), comparable(gallery_labels)
     _require_relevant(query_labels, gallery_labels)
     distances = pairwise_distances(
         np.reshape(queries, (len(queries), -1)).astype(np.float32),
@@ -174,8 +175,9 @@ def evaluate_chance(query_labels: np.ndarray, gallery_labels: np.ndarray) -> flo
     Raises:
         ValueError: A query, which is named, has no relevant item in the gallery.
     """
+    query_labels, gallery_labels = comparable(query_labels), comparable(gallery_labels)
     _require_relevant(query_labels, gallery_labels)
-    relevant = (np.asarray(query_labels)[:, None] == np.asarray(gallery_labels)).sum(1, keepdims=True)
+    relevant = (query_labels[:, None] == gallery_labels).sum(1, keepdims=True)
     return float(average_precision(np.full_like(relevant, len(gallery_labels)), relevant).mean())
 
 

@@ -7,17 +7,19 @@ Source: Jang et al., ACCV 2018, section 3, with the sizes of the authors' code.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import types
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .config import Config
+from .config import Config, require_device
 from .losses import Objective, Outputs, Sizes
 from .methods import own_file
 
@@ -177,6 +179,8 @@ class DCBH(nn.Module):
         Raises:
             ValueError: The images have another shape or type.
         """
+        if isinstance(images, np.ndarray):
+            images = np.ascontiguousarray(images)  # mirrored and reordered views have strides that torch refuses
         images = torch.as_tensor(images)
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, 32, 32):
             raise ValueError(f"images must have shape (n, 3, 32, 32), not {tuple(images.shape)}")
@@ -211,12 +215,12 @@ class DCBH(nn.Module):
 
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
+        weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()})
         about = {"config": self.config.portable(), "num_identities": self.num_identities}
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        about["sha256"] = digest_of(about, weights)
         for name, source in self.sources.items():
             write_atomically(directory / name, source)
-        # The config rides in the weights' header too: load() then notices files of two different models.
-        write_atomically(directory / "model.safetensors", save(weights, {"about": json.dumps(about)}))
+        write_atomically(directory / "model.safetensors", weights)
         write_atomically(directory / "config.json", (json.dumps(about, indent=2) + "\n").encode())
         write_atomically(directory / "README.md", model_card(self).encode())
 
@@ -235,7 +239,8 @@ class DCBH(nn.Module):
             PermissionError: The model needs ``own_code``.
             ValueError: A file is damaged, or the two belong to different models.
         """
-        from safetensors import SafetensorError, safe_open
+        from safetensors import SafetensorError
+        from safetensors.torch import load
 
         directory = Path(directory)
         for name in ("config.json", "model.safetensors"):
@@ -255,17 +260,33 @@ class DCBH(nn.Module):
                         )
                     values[name] = f"{beside}:{file[1]}"
             # The dtype stays as trained, so that the codes do; the device may be another machine's.
-            model = cls(Config.from_dict({**values, "device": device}), int(about["num_identities"]))
+            config, people = Config.from_dict({**values, "device": device}).resolved(), about["num_identities"]
+            if not isinstance(people, int) or not 2 <= people < 2**31:
+                raise ValueError(f"num_identities must be a whole number from 2, not {people!r}")
+            with torch.device("meta"):  # takes no memory, whatever sizes the file asks for
+                model = cls(config, people)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{directory / 'config.json'} does not describe a model to be loaded: {error}") from error
+        require_device(config.device)
+        data = (directory / "model.safetensors").read_bytes()
         try:
-            with safe_open(directory / "model.safetensors", framework="pt") as file:
-                if json.loads((file.metadata() or {}).get("about", "null")) != about:
-                    raise ValueError("its weights belong to another model than config.json")
-                model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-        except (SafetensorError, RuntimeError, ValueError) as error:
-            raise ValueError(f"{directory / 'model.safetensors'} cannot be read: {error}") from error
-        return model.to(model.config.device).eval()
+            if about.get("sha256") != digest_of(about, data):
+                raise ValueError("it is damaged, or belongs to another model than config.json")
+            weights = load(data)
+            for name, expected in model.state_dict().items():
+                weight = weights[name]
+                if weight.dtype != expected.dtype or not weight.isfinite().all():
+                    raise ValueError(f"{name} is not of finite numbers of the type {expected.dtype}")
+            model.load_state_dict(weights, assign=True)
+        except (KeyError, SafetensorError, RuntimeError, ValueError) as error:
+            raise ValueError(f"{directory / 'model.safetensors'} cannot be loaded: {error}") from error
+        return model.to(config.device).eval()
+
+
+def digest_of(about: dict[str, Any], weights: bytes) -> str:
+    """SHA-256, in hexadecimal, of a saved model: of what config.json says beside it, and of the weights' file."""
+    said = json.dumps({name: value for name, value in about.items() if name != "sha256"}, sort_keys=True)
+    return hashlib.sha256(said.encode() + weights).hexdigest()
 
 
 def objective_of(model: DCBH) -> Objective:
@@ -289,6 +310,7 @@ def model_card(model: DCBH) -> str:
     """
     config = types.SimpleNamespace(**model.config.portable())
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    own = ", own_code=True)" if model.sources else ")"
     return f"""# {config.bits}-bit codes of faces by the objective {config.objective}
 
 Turns a 32 x 32 face into {config.bits} bits, so that photographs of one person are close in Hamming distance.
@@ -299,5 +321,5 @@ Turns a 32 x 32 face into {config.bits} bits, so that photographs of one person 
 - Limits: knows the people and the conditions of its training photographs and has been measured on no others; its
   errors will differ between groups of people, and nobody has measured by how much.
 
-Load it with `DCBH.load(directory)`; `config.json` holds every setting.
+Load it with `DCBH.load(directory{own}`; `config.json` holds every setting.
 """

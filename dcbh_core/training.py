@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .config import Config
+from .config import Config, require_device
 from .faces import Faces
 from .model import DCBH, objective_of, write_atomically
 from .rehearsal import rehearse
@@ -104,6 +104,7 @@ class Training:
 
     def __init__(self, config: Config, faces: Faces):
         assert config.epochs and config.batch_size and config.learning_rate, "the config must be resolved"
+        require_device(config.device)
         self.config = config
         self.epochs, self.batch_size, self.learning_rate = config.epochs, config.batch_size, config.learning_rate
         self.check(faces)
@@ -193,7 +194,7 @@ class Training:
         if self.config.augment:
             images = augmented(images, generator)
         # Batches of nearly equal size: a last batch of a few faces would make a poor batch norm.
-        parts = math.ceil(len(images) / self.batch_size)
+        parts = min(math.ceil(len(images) / self.batch_size), len(images) // 2)  # nor can it take one face alone
         return list(zip(images.tensor_split(parts), labels.tensor_split(parts), strict=True))
 
     def set_learning_rate(self, step: int, steps: int) -> None:

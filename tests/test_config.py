@@ -350,3 +350,9 @@ def test_replacing_a_constant_keeps_the_others():
 def test_a_config_is_frozen(name):
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(Config(), name, 3)
+
+
+@pytest.mark.parametrize("rate", [1e300, 0.0, -1.0])
+def test_a_learning_rate_that_cannot_work_is_refused(rate):
+    with pytest.raises(ValueError, match="learning_rate must be above 0 and at most 1e30"):
+        Config(learning_rate=rate)

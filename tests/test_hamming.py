@@ -126,3 +126,41 @@ def test_memory_does_not_grow_with_the_gallery():
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 2**20
     assert peaks[1] < 2**26
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, np.int32])
+def test_k_may_be_any_integer(kind):
+    codes = np.random.default_rng(0).random((5, 12)) < 0.5
+    distances, indices = search(codes, codes, kind(3))
+    np.testing.assert_array_equal(distances, search(codes, codes, 3)[0])
+    assert indices.shape == (5, 3)
+
+
+def test_k_that_is_no_integer_is_refused():
+    codes = np.zeros((5, 12), bool)
+    with pytest.raises(TypeError, match="integer"):
+        search(codes, codes, 2.5)  # type: ignore[arg-type]
+
+
+def test_codes_may_be_lists():
+    codes = np.random.default_rng(0).random((5, 12)) < 0.5
+    labels = np.array([0, 0, 1, 1, 1])
+    for one, other in zip(
+        distance_histograms(codes.tolist(), labels.tolist(), codes.tolist(), labels.tolist()),  # type: ignore[arg-type]
+        distance_histograms(codes, labels, codes, labels),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_unsigned_labels_beyond_the_exact_floats_are_told_apart():
+    codes = np.zeros((2, 8), bool)
+    gallery_labels = np.array([2**60, 2**60 + 1], np.uint64)
+    _, relevant = distance_histograms(codes[:1], np.array([2**60 + 1]), codes, gallery_labels)
+    assert relevant.sum() == 1
+
+
+def test_labels_beyond_64_bits_are_refused():
+    codes = np.zeros((1, 8), bool)
+    with pytest.raises(ValueError, match=r"below 2\^63"):
+        distance_histograms(codes, np.array([2**63], np.uint64), codes, np.array([0]))

@@ -1,16 +1,21 @@
 import json
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
+import safetensors.torch
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors import safe_open
 
 from dcbh_core import DCBH, Config
 from dcbh_core.heads import HEADS
 from dcbh_core.losses import OBJECTIVES
-from dcbh_core.model import Backbone, descriptor_size, objective_of
+from dcbh_core.model import Backbone, descriptor_size, digest_of, objective_of
 from dcbh_core.peers import PEERS
 
 SMALL = Config(bits=5, block_size=3, width=0.05)
@@ -226,7 +231,7 @@ def test_loading_names_truncated_weights(tmp_path, kept):
     trained_looking_model().save(tmp_path)
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:kept])
-    with pytest.raises(ValueError, match=r"model\.safetensors cannot be read"):
+    with pytest.raises(ValueError, match=r"model\.safetensors cannot be loaded"):
         DCBH.load(tmp_path)
 
 
@@ -337,3 +342,66 @@ def test_a_missing_file_of_ones_own_is_named(own, tmp_path):
     (tmp_path / "saved/own.py").unlink()
     with pytest.raises(ValueError, match=rf"there is no file {tmp_path}/saved/own\.py"):
         DCBH.load(tmp_path / "saved", own_code=True)
+
+
+def reseal(directory, change):
+    """Change what config.json and the weights say, with a digest that fits: what somebody hostile would do."""
+    about = json.loads((directory / "config.json").read_text())
+    weights = safetensors.torch.load_file(directory / "model.safetensors")
+    change(about, weights)
+    data = safetensors.torch.save(weights)
+    (directory / "model.safetensors").write_bytes(data)
+    (directory / "config.json").write_text(json.dumps({**about, "sha256": digest_of(about, data)}))
+
+
+@pytest.mark.parametrize("people", [1, -5, 10**12, 1e400, "many", None, 2.5])
+def test_loading_refuses_an_impossible_number_of_people(tmp_path, people):
+    trained_looking_model().save(tmp_path)
+    reseal(tmp_path, lambda about, weights: about.update(num_identities=people))
+    with pytest.raises(ValueError, match="num_identities must be a whole number from 2"):
+        DCBH.load(tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize(("field", "value"), [("bits", 2 * 10**7), ("width", 8.0), ("block_size", 10**6)])
+def test_loading_takes_no_memory_for_a_network_that_its_weights_do_not_fill(tmp_path, field, value):
+    trained_looking_model().save(tmp_path)
+    reseal(tmp_path, lambda about, weights: about["config"].update({field: value}))
+    before = psutil.Process().memory_info().rss
+    with pytest.raises(ValueError, match=r"model\.safetensors cannot be loaded"):
+        DCBH.load(tmp_path, device="cpu")
+    assert psutil.Process().memory_info().rss - before < 2**28
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_loading_refuses_weights_that_are_not_finite(tmp_path, value):
+    trained_looking_model().save(tmp_path)
+    reseal(tmp_path, lambda about, weights: weights["code_classifier.bias"].fill_(value))
+    with pytest.raises(ValueError, match=r"code_classifier\.bias is not of finite numbers"):
+        DCBH.load(tmp_path, device="cpu")
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_loading_notices_every_flipped_bit_of_the_weights(data):
+    with tempfile.TemporaryDirectory() as directory:
+        trained_looking_model().save(directory)
+        path = Path(directory) / "model.safetensors"
+        content = bytearray(path.read_bytes())
+        content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="damaged"):
+            DCBH.load(directory, device="cpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without CUDA")
+def test_loading_onto_a_device_that_is_not_there_is_one_sentence(tmp_path):
+    trained_looking_model().save(tmp_path)
+    with pytest.raises(ValueError, match="finds no CUDA on this machine"):
+        DCBH.load(tmp_path, device="cuda")
+
+
+def test_mirrored_views_are_described_as_their_copies_are():
+    model = trained_looking_model()
+    mirrored, bgr = images(3)[..., ::-1], images(3)[:, ::-1]
+    for view in (mirrored, bgr):
+        np.testing.assert_array_equal(model.describe(view), model.describe(view.copy()))

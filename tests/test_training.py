@@ -589,3 +589,19 @@ def test_progress_bars_can_be_silenced_in_terminals_and_notebooks(notebook, monk
     assert progress_bar(total=1).disable
     monkeypatch.delenv("TQDM_DISABLE")
     assert progress_bar(total=1).disable != notebook  # pytest has no terminal to draw in
+
+
+@pytest.mark.parametrize("batch_size", [2, 3])
+@pytest.mark.parametrize("each", [3, 5])
+def test_no_batch_of_modern_is_one_face_alone(batch_size, each):
+    faces = synthetic_faces(people=3, each=each)
+    training = Training(Config(batch_size=batch_size, width=0.05, bits=8, device="cpu").resolved(), faces)
+    sizes = [len(labels) for _, labels in training.batches(torch.Generator())]
+    assert min(sizes) >= 2
+    assert sum(sizes) == len(faces)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without CUDA")
+def test_training_on_a_device_that_is_not_there_is_one_sentence(tiny):
+    with pytest.raises(ValueError, match="finds no CUDA on this machine"):
+        train(Config(device="cuda", dtype="float32", width=0.05), tiny)
