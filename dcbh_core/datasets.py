@@ -16,6 +16,9 @@ import numpy as np
 
 from .ddh import read_ddh_file
 
+PROGRAMS = ("EPS",)  # formats for which Pillow starts a program of somebody else's
+MOST_PIXELS = 2**26  # of an image: 64 megapixels
+
 
 class Raw(NamedTuple):
     """What a data set holds.
@@ -126,20 +129,20 @@ def read_folder(root: Path | None, min_faces: int | None) -> Raw:
     for person, folder in enumerate(people):
         for file in _visible(folder):
             try:
+                if not file.is_file():  # to open a named pipe would wait for ever
+                    raise ValueError("no regular file")
                 images.append(read_image(file))
                 labels.append(person)
             except Exception:  # on damaged files Pillow's plug-ins raise nearly anything
-                unreadable.append(f"{folder.name}/{file.name}")
+                unreadable.append(printable(f"{folder.name}/{file.name}"))
     if not images:
         why = f"no image: {listing(unreadable)}" if unreadable else "nothing"
         raise ValueError(f"the sub-folders of {str(root)!r} hold {why}")
     if unreadable:
-        warnings.warn(
-            f"skipped {len(unreadable)} of {len(images) + len(unreadable)} files under {str(root)!r} that cannot be "
-            f"read as an image: {listing(unreadable)}",
-            stacklevel=4,
-        )
-    return Raw(repr(str(root)), np.stack(images), np.array(labels), [person.name for person in people])
+        files = f"{len(unreadable)} of {len(images) + len(unreadable)} files"
+        warnings.warn(f"skipped {files} that cannot be read as an image: {listing(unreadable)}", stacklevel=4)
+    names = [printable(person.name) for person in people]
+    return Raw(printable(repr(str(root))), np.stack(images), np.array(labels), names)
 
 
 def read_facescrub(root: Path | None, min_faces: int | None) -> Raw:
@@ -195,12 +198,16 @@ def read_image(source: Path | io.BytesIO) -> np.ndarray:
     """One photograph, upright, its central square averaged to (3, 32, 32) uint8; grey is repeated.
 
     Raises:
-        ValueError: It has grey values outside 16 bits, of which it is unknown what white is.
+        ValueError: It has more than 2^26 pixels, or grey values outside 16 bits, of which it is unknown what white is.
         Exception: Whatever Pillow raises on a file that it cannot read.
     """
     from PIL import Image, ImageOps
 
-    with Image.open(source) as file:
+    Image.init()
+    formats = [name for name in Image.OPEN if name not in PROGRAMS]
+    with Image.open(source, formats=formats) as file:
+        if file.width * file.height > MOST_PIXELS:
+            raise ValueError(f"an image of {file.width} x {file.height} pixels; at most {MOST_PIXELS:,} are taken")
         image = ImageOps.exif_transpose(file)
     if image.mode.startswith(("I", "F")):
         # Pillow would clip these at 255 on their way to RGB: a photograph of 16 bits would come out white.
@@ -225,6 +232,12 @@ def _area_weights(size: int) -> np.ndarray:
     edges, pixels = np.linspace(0, size, 33)[:, None], np.arange(size)
     overlap = np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels)
     return overlap.clip(min=0) * 32 / size
+
+
+def printable(name: str) -> str:
+    """The name of a file or a folder with a mark in the place of what is no text, which neither pictures nor tables can
+    show."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
 
 
 def listing(names: Sequence[str]) -> str:

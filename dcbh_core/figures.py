@@ -66,7 +66,7 @@ def show_face(ax: Axes, image: np.ndarray, title: str = "", frame: object = None
     ax.imshow(np.moveaxis(image, 0, -1), interpolation="nearest")
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
-    ax.set_title(title, fontsize="small")
+    ax.set_title(title, fontsize="small", parse_math=False)  # a name may hold a $
     for spine in ax.spines.values():
         spine.set(visible=frame is not None, linewidth=3, **({"color": frame} if frame is not None else {}))
 
@@ -88,7 +88,7 @@ def people(faces: Faces, count: int = 6, photographs: int = 7) -> Figure:
                 show_face(ax, images[column])
             else:
                 ax.axis("off")
-        row[0].set_ylabel(faces.names[label], rotation=0, ha="right", va="center")
+        row[0].set_ylabel(faces.names[label], rotation=0, ha="right", va="center", parse_math=False)
     fig.tight_layout(pad=0.3)
     return fig
 
@@ -137,7 +137,8 @@ def neighbors(
     for row, query in zip(axes, which, strict=True):
         person = queries.labels[query]
         show_face(row[0], queries.images[query], "query", QUERY)
-        row[0].set_ylabel(f"{queries.names[person]}\nAP {ap[query]:.2f}", rotation=0, ha="right", va="center")
+        side = {"rotation": 0, "ha": "right", "va": "center", "parse_math": False}
+        row[0].set_ylabel(f"{queries.names[person]}\nAP {ap[query]:.2f}", **side)
         for ax, distance, index in zip(row[1:], distances[query], indices[query], strict=True):
             right = gallery.labels[index] == person
             title = f"✓ {distance}" if right else f"✗ {distance}  {gallery.names[gallery.labels[index]]}"
@@ -172,7 +173,7 @@ def code_strips(images: np.ndarray, codes: np.ndarray, titles: Sequence[str]) ->
         right.grid(False)
         right.grid(True, axis="x", which="minor", color="white", linewidth=2)
         right.set(yticks=[], xticks=[])
-        right.set_title(title, fontsize="small", loc="left")
+        right.set_title(title, fontsize="small", loc="left", parse_math=False)
     right.set(xticks=np.unique([1, *range(8, bits + 1, 8)]), xlabel="bit")
     return fig
 
@@ -245,7 +246,7 @@ def people_map(ax: Axes, points: np.ndarray, faces: Faces, is_query: np.ndarray,
         ax.scatter(x[part], y[part], c=colors[part], **look)  # type: ignore[arg-type]
     ax.scatter(x[ringed], y[ringed], facecolors="none", edgecolors=WRONG, linewidths=2, s=190)
     halo = [patheffects.withStroke(linewidth=2.5, foreground="white")]
-    look = {"ha": "center", "fontsize": 8, "textcoords": "offset points", "path_effects": halo}
+    look = {"ha": "center", "fontsize": 8, "textcoords": "offset points", "path_effects": halo, "parse_math": False}
     for person in np.unique(faces.labels) if faces.num_identities <= MOST_TAGS else ():
         own = (faces.labels == person) & ~is_query
         # A stray photograph must not carry the tag away from the others: medians, not extremes.
@@ -287,6 +288,6 @@ def pairs_of_people(
             stored = gallery.images[gallery.labels == person][: 5 - len(asked)]
             for ax, image in zip(row[start + len(asked) :], stored, strict=False):
                 show_face(ax, image)
-        row[0].set_title(title, fontsize="small", loc="left")
+        row[0].set_title(title, fontsize="small", loc="left", parse_math=False)
     fig.subplots_adjust(0, 0.04, 1, 0.93, wspace=0.06, hspace=0.5)
     return fig

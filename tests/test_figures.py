@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dcbh_core.figures import compact, sample, tsne
+from dcbh_core import Faces
+from dcbh_core.figures import code_strips, compact, neighbors, pairs_of_people, people, people_map, sample, tsne
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=60), st.integers(1, 70))
@@ -47,3 +48,20 @@ def test_a_compact_figure_is_a_small_picture_of_the_same_size_and_is_closed():
     assert len(small.data) < len(full.getvalue()) / 2
     assert Image.open(io.BytesIO(small.data)).size == Image.open(full).size
     assert not plt.fignum_exists(fig.number)
+
+
+def test_names_with_dollars_and_marks_are_drawn_as_they_are():
+    """Between two dollars matplotlib reads mathematics, and fails where it is none."""
+    names = ["$\\frac{$", "a $x_$ \N{REPLACEMENT CHARACTER}"]
+    faces = Faces(np.zeros((4, 3, 32, 32), np.uint8), np.array([0, 0, 1, 1]), names)
+    nearest = np.array([[2], [0]])
+    for draw in (
+        lambda: people(faces),
+        lambda: neighbors(faces, np.array([0, 1]), faces, nearest, nearest, np.ones(4)),
+        lambda: code_strips(faces.images[:2], np.zeros((2, 8), bool), names),
+        lambda: pairs_of_people(faces, faces, np.zeros(4, bool), np.array([[0, 1]]), [names[0]]),
+        lambda: people_map(plt.subplots()[1], np.eye(4)[:, :2], faces, np.zeros(4, bool), np.zeros(4, bool)),
+    ):
+        draw()
+        plt.gcf().canvas.draw()
+        plt.close("all")
