@@ -48,7 +48,9 @@ class Identity:
     sources: dict[str, str]
 
 
-def identify(configs: Iterable[Config], resolve: Callable[[Config], Config] = Config.resolved) -> list[Identity]:
+def identify(
+    configs: Iterable[Config], resolve: Callable[[Config], Config] = Config.resolved, threads: int = 1
+) -> list[Identity]:
     """The identity of each config. Each distinct data set and split is loaded once.
 
     Args:
@@ -67,7 +69,7 @@ def identify(configs: Iterable[Config], resolve: Callable[[Config], Config] = Co
         if data not in faces:
             faces[data] = faces_hash(config)
         sources = common | method_sources(config)
-        whole = _sha256([_settings(resolve(config)), faces[data], sources])
+        whole = _sha256([_settings(resolve(config)), faces[data], sources, threads])
         name = f"{config.dataset}-{config.bits}bit-seed{config.seed}-{whole[:12]}"
         identities.append(Identity(name, whole, settings_hash(config), faces[data], sources))
     return identities
@@ -149,9 +151,7 @@ def _plain(node: Any) -> Any:
 
 def faces_hash(config: Config) -> str:
     """Hash of all faces of the config's split, training, gallery and queries, of known and of unseen people."""
-    split = load_split(config)
-    parts = (split.training, split.gallery, split.queries, split.new_gallery, split.new_queries)
-    return _sha256([None if part is None else part.fingerprint() for part in parts])
+    return load_split(config).fingerprint()
 
 
 def notebook(name: str) -> Path:
@@ -189,23 +189,25 @@ def parse_run(run_json: bytes, result_json: bytes) -> dict[str, Any]:
     Raises:
         ValueError: As in ``read_run``.
     """
-    run, result = json.loads(run_json), json.loads(result_json)
     try:
+        run, result = json.loads(run_json), json.loads(result_json)
         if run["result_sha256"] != hashlib.sha256(result_json).hexdigest():
             raise ValueError("result.json is not the one that the run has left")
-        Identity(**run["identity"])
+        identity = Identity(**run["identity"])
         float(run["seconds"])
         for field, value in run["config"].items():
             if field != "root" and result["config"][field] != value:
                 raise ValueError(f"it ran another config: {field} is {result['config'][field]!r}, not {value!r}")
+        if result.get("faces", identity.faces) != identity.faces:
+            raise ValueError("the faces were changed while the suite ran; start it again")
         float(result["metrics"]["map"])
         float(result["timings"]["train_s"])
-        for name in ("device", "dtype", "machine", "torch"):
+        for name in ("device", "dtype", "threads", "machine", "torch"):
             str(result["environment"][name])
     except KeyError as error:
         raise ValueError(f"{error} is missing") from None
-    except (AttributeError, TypeError) as error:
-        raise ValueError(str(error)) from None
+    except (AttributeError, OverflowError, RecursionError, TypeError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from None
     return {**run, "result": result}
 
 

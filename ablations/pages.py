@@ -95,7 +95,9 @@ def markdown_to_html(
         link: As in ``html_page``.
         path: As in ``html_page``.
     """
-    renderer = _Renderer(escape=False, embed_images=True, anchor_link_text="", path=str(path))
+    renderer = _Renderer(
+        escape=False, allow_harmful_protocols=False, embed_images=True, anchor_link_text="", path=str(path)
+    )
     renderer.address = link
     return MarkdownWithMath(renderer=renderer).render(source)
 

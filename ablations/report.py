@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import shlex
 import tempfile
 from collections.abc import Mapping
@@ -36,7 +37,8 @@ SHALLOW = {
     "ITQ on softmax descriptors": "itq_descriptor",
 }
 RUNS = "runs.csv"
-TEXTS = ("variant", "device", "dtype", "machine", "torch", "faces", "identity", "changed")  # columns, of what is there
+ENVIRONMENT = ("device", "dtype", "threads", "machine", "torch")
+TEXTS = ("variant", *ENVIRONMENT, "faces", "identity", "changed")  # columns
 UNSEEN = "unseen_"  # in front of a metric: among people kept out of training
 TITLES = {"map": "MAP", "map_worst": "MAP, worst order of ties", "map_best": "MAP, best order of ties"}
 
@@ -44,7 +46,8 @@ TITLES = {"map": "MAP", "map_worst": "MAP, worst order of ties", "map_best": "MA
 def collect(suite: Suite, out: str | os.PathLike[str], any_source: bool = False) -> pd.DataFrame:
     """The suite's complete runs in the output directory ``out``. The faces need not be there.
 
-    Where several runs fit, those count whose device and dtype are this machine's, and of these the newest.
+    Where several runs fit, those count whose device and dtype are this machine's, of these the ones with the fewest
+    threads, and of these the newest.
 
     Args:
         suite: Whose runs they are.
@@ -53,11 +56,11 @@ def collect(suite: Suite, out: str | os.PathLike[str], any_source: bool = False)
 
     Returns:
         One row per complete run: ``variant``, ``seed``, the grid fields, all metrics, ``seconds`` of training,
-        ``device``, ``dtype``, ``machine``, ``torch``, ``faces`` and ``identity`` (hashes), and ``changed``: the source
-        files that are not the same any more, in one text.
+        ``device``, ``dtype``, ``threads``, ``machine``, ``torch``, ``faces`` and ``identity`` (hashes), and
+        ``changed``: the source files that are not the same any more, in one text.
 
     Raises:
-        ValueError: Runs of different devices, dtypes or faces would be mixed, or a config is impossible.
+        ValueError: Runs of different devices, dtypes, threads or faces would be mixed, or a config is impossible.
     """
     there: dict[str, list[dict[str, Any]]] = {}
     for found in complete_runs(Path(out)):
@@ -67,9 +70,10 @@ def collect(suite: Suite, out: str | os.PathLike[str], any_source: bool = False)
     for run in suite.runs():
         sources, here = sources_of(run.config), run.config.resolved()
 
-        def fit(found: dict[str, Any], sources: dict[str, str] = sources, here: Any = here) -> tuple[bool, bool]:
+        def fit(found: dict[str, Any], sources: dict[str, str] = sources, here: Any = here) -> tuple[bool, bool, str]:
             other_machine = [found["config"][name] != getattr(here, name) for name in ("device", "dtype")]
-            return found["identity"]["sources"] != sources, any(other_machine)
+            threads = str(found["result"]["environment"]["threads"]).rjust(9)
+            return found["identity"]["sources"] != sources, any(other_machine), threads
 
         candidates = sorted(there.get(settings_hash(run.config), []), key=fit)
         if not candidates or (fit(candidates[0])[0] and not any_source):
@@ -80,7 +84,7 @@ def collect(suite: Suite, out: str | os.PathLike[str], any_source: bool = False)
                 f"{run.label} was run on other faces than the runs before it and must not be compared with them; run "
                 "the suite again to replace it"
             )
-        environment = {name: result["environment"][name] for name in ("device", "dtype", "machine", "torch")}
+        environment = {name: str(result["environment"][name]) for name in ENVIRONMENT}
         row = {"variant": run.variant, "seed": run.config.seed, **run.point, **result["metrics"]}
         row |= {"seconds": result["timings"]["train_s"], **environment}
         row |= {"faces": identity["faces"], "identity": identity["whole"]}
@@ -231,8 +235,15 @@ def what_changes(suite: Suite) -> pd.DataFrame:
 
 def markdown(text: pd.DataFrame) -> str:
     """A table of texts as Markdown."""
-    rows = [list(text.columns), ["---", *["---:"] * (len(text.columns) - 1)], *text.to_numpy().tolist()]
+    head = [plain(name) for name in text.columns]
+    entries = [[plain(entry) for entry in row] for row in text.to_numpy().tolist()]
+    rows = [head, ["---", *["---:"] * (len(head) - 1)], *entries]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def plain(text: str) -> str:
+    """A text for Markdown in which nothing is markup, HTML or a formula, on one line."""
+    return re.sub(r"([\\`*\[\]<>&|$])", r"\\\1", " ".join(str(text).split()))
 
 
 def latex(text: pd.DataFrame) -> str:
@@ -246,11 +257,11 @@ def notes(suite: Suite, frame: pd.DataFrame) -> list[str]:
     sentences = []
     missing = missing_runs(suite, frame)
     if missing:
-        sentences.append(f"Missing runs ({len(missing)} of {len(suite)}): {', '.join(missing)}.")
+        sentences.append(f"Missing runs ({len(missing)} of {len(suite)}): {plain(', '.join(missing))}.")
     for changed, rows in frame[frame["changed"] != ""].groupby("changed") if "changed" in frame else ():
         sentences.append(
             f"Made by another source than the present one ({changed} changed since): {len(rows)} of {len(frame)} runs, "
-            f"of {', '.join(dict.fromkeys(rows['variant']))}."
+            f"of {plain(', '.join(dict.fromkeys(rows['variant'])))}."
         )
     if "machine" in frame and frame["machine"].nunique() > 1:
         machines = "; ".join(sorted(frame["machine"].unique()))
@@ -336,7 +347,13 @@ def write_tables(directory: str | os.PathLike[str], frame: pd.DataFrame, suite: 
     statistics = pd.concat([summary(frame, suite, column).assign(metric=column) for column in columns])
     statistics.drop(columns=["values", "differences"]).to_csv(directory / "summary.csv", index=False)
     text = tables(frame, suite, metric)
-    parts = [f"# {suite.title}", suite.about, caption(suite, frame, metric), markdown(text), *notes(suite, frame)]
+    parts = [
+        f"# {plain(suite.title)}",
+        plain(suite.about),
+        caption(suite, frame, metric),
+        markdown(text),
+        *notes(suite, frame),
+    ]
     (directory / "table.md").write_text("\n\n".join(parts) + "\n", "utf-8")
     (directory / "table.tex").write_text(latex(text), "utf-8")
 
@@ -349,7 +366,7 @@ def caption(suite: Suite, frame: pd.DataFrame, metric: str = "map") -> str:
     seeds = f"{numbers[0]} to {numbers[-1]}" if numbers[0] != numbers[-1] else f"{numbers[0]}"
     over = f" (mean over {seeds} seeds ± half-width of its 95 % t interval)" if numbers[0] >= 3 else ""
     title = TITLES.get(metric, metric)
-    return f"{title}{people}{over}; below the variants, their paired differences to {suite.reference}:"
+    return f"{title}{people}{over}; below the variants, their paired differences to {plain(suite.reference)}:"
 
 
 def command(
@@ -368,13 +385,13 @@ def command(
 
 
 def _refuse_mixed(suite: Suite, frame: pd.DataFrame) -> None:
-    """Refuse runs of different devices or dtypes, unless the suite is about them.
+    """Refuse runs of different devices, dtypes or threads, unless the suite is about them.
 
     Raises:
         ValueError: There are such runs; the first two are named.
     """
     meant = set(suite.grid).union(*suite.variants.values())
-    for column in ("device", "dtype"):
+    for column in ("device", "dtype", "threads"):
         if column in meant or column not in frame or frame[column].nunique() < 2:
             continue
         firsts = frame.drop_duplicates(column).head(2)
@@ -383,7 +400,7 @@ def _refuse_mixed(suite: Suite, frame: pd.DataFrame) -> None:
             for row in firsts.to_dict("records")
         )
         raise ValueError(
-            f"runs of different {column} must not be compared: {both}; run the suite again to replace them"
+            f"runs of different {column} must not be compared: {both}; run the suite again, alike, in another --out"
         )
 
 

@@ -43,11 +43,13 @@ class Measured(NamedTuple):
         evaluation: On the people of the training set.
         arrays: What ``evaluation.npz`` holds: ``ap`` (queries,), and of each part of the split, as ``queries_codes``,
             codes (n, bits) bool and labels (n,) int64.
+        faces: ``Split.fingerprint`` of what was measured on.
     """
 
     metrics: dict[str, float]
     evaluation: Evaluation
     arrays: dict[str, np.ndarray]
+    faces: str
 
 
 def measure(model: DCBH, split: Split) -> Measured:
@@ -79,7 +81,7 @@ def measure(model: DCBH, split: Split) -> Measured:
     arrays = {"ap": evaluation.ap}
     for name, part in parts.items():
         arrays |= {f"{name}_codes": part.codes, f"{name}_labels": part.labels}
-    return Measured(metrics, evaluation, arrays)
+    return Measured(metrics, evaluation, arrays, split.fingerprint())
 
 
 def write_run(
@@ -119,6 +121,7 @@ def write_run(
     write_atomically(directory / "evaluation.npz", buffer.getvalue())
     result = {
         "config": config.resolved().portable(),
+        "faces": measured.faces,
         "metrics": measured.metrics,
         "environment": environment(config),
         "timings": timings,

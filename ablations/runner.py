@@ -36,6 +36,7 @@ from .identity import Identity, changed_sources, complete_runs, identify, parse_
 from .suite import Run, Suite, located
 from .workers import Resolve, Workers, cluster_workers, local_workers, work_directory
 
+LOST = "the dask scheduler was lost; start it and the same command again"
 POLL_SECONDS = 1.0  # between looks at workers that come and go, and at runs that another runner holds
 
 
@@ -61,7 +62,9 @@ class Planned:
     changed: list[str]
 
 
-def plan(suite: Suite, out: Path, only: Sequence[str] = (), resolve: Resolve = Config.resolved) -> list[Planned]:
+def plan(
+    suite: Suite, out: Path, only: Sequence[str] = (), resolve: Resolve = Config.resolved, threads: int = 1
+) -> list[Planned]:
     """The suite's runs, and whether each is complete in ``out``.
 
     Args:
@@ -80,7 +83,7 @@ def plan(suite: Suite, out: Path, only: Sequence[str] = (), resolve: Resolve = C
     for run in {_of_methods(run.config): run for run in runs}.values():
         with located(f"suite {suite.name!r}, {run.label}"):
             rehearse(run.config)
-    identities = identify((run.config for run in runs), resolve)
+    identities = identify((run.config for run in runs), resolve, threads)
     others = {(found["identity"]["settings"], found["identity"]["faces"]): found for found in complete_runs(out)[::-1]}
     planned = []
     for run, identity in zip(runs, identities, strict=True):
@@ -137,7 +140,7 @@ def run_suite(
     workers = cluster_workers(scheduler, work) if scheduler else local_workers(out, jobs, threads)
     with workers as available:
         planned: dict[str, Planned] = {}
-        for one in plan(suite, out, only, available.resolve):
+        for one in plan(suite, out, only, available.resolve, threads):
             planned.setdefault(one.identity.name, one)
         for line in other_source(list(planned.values())):
             _say(line)
@@ -233,7 +236,11 @@ class _Batch:
                 self.attempts[planned.identity.name] += 1
                 with _writing(self.out):
                     _started(self.out, planned.identity.name).write_text(repr(time.time()))
-                self.running[self.workers.executor.submit(self.workers.function, task)] = planned, lock
+                try:
+                    future = self.workers.executor.submit(self.workers.function, task)
+                except OSError as error:  # of dask: the line to its scheduler is cut
+                    raise OSError(f"{LOST} ({error})") from None
+                self.running[future] = planned, lock
                 places -= 1
 
     def _finish(self, future: Future[Outcome], planned: Planned, lock: FileLock) -> None:
@@ -242,7 +249,7 @@ class _Batch:
         try:
             outcome = future.result()
         except CancelledError:  # dask's word for a future that its scheduler does not know any more
-            raise OSError("the dask scheduler was lost; start it and the same command again") from None
+            raise OSError(LOST) from None
         except Exception as error:  # whatever befell a worker, the other runs go on
             outcome = Outcome({}, 0.0, f"{type(error).__name__}: {error}")
         try:
@@ -286,7 +293,13 @@ def status(out: Path) -> str:
     plans = sorted(work_directory(out).glob("*.plan.json"), key=lambda path: path.stat().st_mtime)
     if not plans:
         raise FileNotFoundError(f"no suite was ever run in {out}")
-    return "\n".join(line for path in plans for line in _status(out, json.loads(path.read_text("utf-8"))))
+    lines = []
+    for path in plans:
+        try:
+            lines += _status(out, json.loads(path.read_text("utf-8")))
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
+            lines.append(f"{path} is damaged; delete it, and start its suite again")
+    return "\n".join(lines)
 
 
 def _status(out: Path, batch: dict[str, Any]) -> list[str]:
@@ -343,7 +356,7 @@ def _write_plan(suite: Suite, out: Path, planned: list[Planned], command: str) -
 def _parameters(planned: Planned) -> dict[str, Any]:
     values = planned.config.portable()
     if values["root"] is not None:
-        values["root"] = os.path.abspath(values["root"])
+        values["root"] = os.path.abspath(os.path.expanduser(values["root"]))
     return values
 
 

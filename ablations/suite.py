@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import fnmatch
 import itertools
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,8 @@ class Suite:
                 for field in overrides:
                     if field in self.grid:
                         raise ValueError(f"variant {variant!r} sets {field}, which is a grid axis")
+            if not isinstance(self.reference, str):
+                raise ValueError(f"reference must name a variant, not be {shown(self.reference)}")
             if self.reference not in self.variants:
                 raise unknown_name("reference variant", self.reference, self.variants)
             if self.tuning is not None:
@@ -243,7 +246,9 @@ class Suite:
         if tuning is not None:
             shared = {field: settings.get(field, value) for field, value in tuning.at.items()}
             tuning = dataclasses.replace(tuning, at=shared)
-        return dataclasses.replace(self, base=base, grids=grids, tuning=tuning)
+        # Two results, of the queries and of the validation part, must not have one name.
+        name = f"{self.name}_validation" if settings.get("scored_on") == "validation" else self.name
+        return dataclasses.replace(self, name=name, base=base, grids=grids, tuning=tuning)
 
     def where(self, wanted: Mapping[str, Any]) -> Suite:
         """This suite with those of its planned points alone at which each field has one of the values wanted.
@@ -308,7 +313,7 @@ def load_suite(name_or_path: str) -> Suite:
         content = _content(path, ())
         for key in ("title", "about"):
             if not isinstance(content.get(key), str):
-                raise ValueError(f"{key} must be a text, not {content.get(key)!r}")
+                raise ValueError(f"{key} must be a text, not {shown(content.get(key))}")
         variants = _mapping("variants", content.get("variants"))
         if not variants:
             raise ValueError("there must be at least one variant")
@@ -321,7 +326,7 @@ def load_suite(name_or_path: str) -> Suite:
             tuning = Tuning(**tuning)
     return Suite(
         name=path.stem,
-        title=content["title"].strip(),
+        title=" ".join(content["title"].split()),
         about=" ".join(content["about"].split()),
         base=content.get("base") or {},
         variants=variants,
@@ -375,14 +380,14 @@ def _content(path: Path, inner: tuple[Path, ...]) -> dict[str, Any]:
     parent: dict[str, Any] = {}
     if "extends" in content:
         if not isinstance(content["extends"], str):
-            raise ValueError(f"extends must name a suite, not {content['extends']!r}")
+            raise ValueError(f"extends must name a suite, not {shown(content['extends'])}")
         with located(f"extends {content['extends']}"):
             parent = _content(_suite_path(content["extends"], path.parent), (*inner, path.resolve()))
     merged = dict(parent.get("variants") or {})
     dropped = content.get("drop") or []
     for name in dropped if isinstance(dropped, list) else [dropped]:
         if not isinstance(name, str):
-            raise ValueError(f"drop must name variants, not {dropped!r}")
+            raise ValueError(f"drop must name variants, not {shown(dropped)}")
         if name not in merged:
             raise unknown_name("variant to drop", name, merged)
         del merged[name]
@@ -414,8 +419,8 @@ def parse_yaml(text: str) -> Any:
     """
     try:
         return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise ValueError(f"this is no YAML: {' '.join(str(error).split())}") from None
+    except Exception as error:  # on texts made to break it, it raises nearly anything
+        raise ValueError(f"this is no YAML: {' '.join(str(error).split())[:300] or type(error).__name__}") from None
 
 
 def as_yaml(value: Any) -> str:
@@ -427,22 +432,32 @@ class _Loader(yaml.SafeLoader):
     """YAML keeps the last of two equal keys and says nothing; here the second one is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        seen: set[str] = set()
         for key, _ in node.value:
-            if keys.count(key.value) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} is given twice", key.start_mark)
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    message = f"key {key.value!r} is given twice"
+                    raise yaml.constructor.ConstructorError(None, None, message, key.start_mark)
+                seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
+def shown(value: Any) -> str:
+    """A value as an error message shows it: not more than its beginning."""
+    brief = reprlib.Repr()
+    brief.maxlevel, brief.maxstring, brief.maxother, brief.maxlong = 3, 60, 60, 30
+    return brief.repr(value)
+
+
 def _distinct(what: str, values: Any) -> None:
-    """Refuse what is no list of distinct values.
+    """Refuse what is no list of distinct numbers, texts or truth values.
 
     Raises:
-        ValueError: So it is, or the list is empty, or a value is None.
+        ValueError: It is none.
     """
-    distinct = isinstance(values, list) and all(values.count(value) == 1 for value in values)
-    if not distinct or not values or None in values:
-        raise ValueError(f"{what} must be a list of distinct values, not {values!r}")
+    single = isinstance(values, list) and all(isinstance(value, str | int | float) for value in values)
+    if not single or not values or len(set(values)) < len(values):
+        raise ValueError(f"{what} must be a list of distinct values, not {shown(values)}")
 
 
 def _mapping(what: str, value: Any, known: list[str] | None = None) -> dict[str, Any]:
@@ -452,10 +467,10 @@ def _mapping(what: str, value: Any, known: list[str] | None = None) -> dict[str,
         ValueError: It is none.
     """
     if not isinstance(value, dict):
-        raise ValueError(f"{what} must map names to values, not be {value!r}")
+        raise ValueError(f"{what} must map names to values, not be {shown(value)}")
     for key in value:
         if not isinstance(key, str):
-            raise ValueError(f"{what}: name {key!r} must be a text; put it in quotes")
+            raise ValueError(f"{what}: name {shown(key)} must be a text; put it in quotes")
         if known is not None and key not in known:
             with located(what):
                 raise unknown_name("key" if what in ("the file", "tuning") else "config field", key, known)

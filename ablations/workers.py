@@ -25,6 +25,7 @@ from .identity import changed_sources, common_sources, identify
 
 Resolve = Callable[[Config], Config]
 T = TypeVar("T")
+SCHEDULER_SECONDS = 5  # that a scheduler has to answer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +109,7 @@ def cluster_workers(address: str, work: str | None) -> Iterator[Workers]:
     except ImportError:
         raise ValueError('a cluster needs dask.distributed; install it with pip install -e ".[cluster]"') from None
     try:
-        client = Client(address)
+        client = Client(address, timeout=SCHEDULER_SECONDS)
     except (OSError, ValueError) as error:
         raise OSError(f"there is no dask scheduler at {address!r}: {error}") from None
     executor = client.get_executor(pure=False)
@@ -157,7 +158,7 @@ def attempt_on_cluster(task: Task) -> Outcome:
         return state is None or state.state not in ("executing", "long-running")
 
     with tempfile.TemporaryDirectory() as directory:
-        [here] = identify([unpacked(task, Path(directory))])
+        [here] = identify([unpacked(task, Path(directory))], threads=task.threads)
     if here.whole != task.identity.whole:
         what = "faces" if here.sources == task.identity.sources else "source"
         return Outcome({}, 0.0, f"worker {worker.address} has other {what} than the runner; give it the same")

@@ -7,7 +7,8 @@ one thing everywhere. The constants of an objective are fields too, and stand in
 from __future__ import annotations
 
 import dataclasses
-import math
+import reprlib
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -315,8 +316,8 @@ def _checked_type(name: str, kind: str, optional: bool, value: Any) -> Any:
     if value is None and optional:
         return None
     if kind in ("int", "float") and isinstance(value, int | float) and not isinstance(value, bool):
-        if not math.isfinite(value):
-            raise ValueError(f"{name} must be finite, not {value!r}")
+        if not abs(value) <= sys.float_info.max:  # false for NaN, too
+            raise ValueError(f"{name} must be finite, not {reprlib.repr(value)}")
         if kind == "float":
             return float(value)
         if value == int(value):
@@ -326,7 +327,7 @@ def _checked_type(name: str, kind: str, optional: bool, value: Any) -> Any:
     wanted = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}[kind]
     exponent = kind == "float" and isinstance(value, str)
     hint = "; in YAML an exponent needs a point and a sign, as in 1.0e-4" if exponent else ""
-    raise ValueError(f"{name} must be {wanted}, not {value!r}{hint}")
+    raise ValueError(f"{name} must be {wanted}, not {reprlib.repr(value)}{hint}")
 
 
 def resolved_device(device: str) -> str:

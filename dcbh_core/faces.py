@@ -6,6 +6,7 @@ How each data set is read is in ``datasets``.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +82,12 @@ class Split:
     queries: Faces
     new_gallery: Faces | None = None
     new_queries: Faces | None = None
+
+    def fingerprint(self) -> str:
+        """SHA-256, in hexadecimal, of all parts: equal for equal faces in equal roles and only then."""
+        parts = (self.training, self.gallery, self.queries, self.new_gallery, self.new_queries)
+        hashes = [None if part is None else part.fingerprint() for part in parts]
+        return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
 
 
 def load_faces(dataset: str, root: str | os.PathLike[str] | None = None, min_faces: int | None = None) -> Faces:

@@ -1,6 +1,7 @@
 """A run's identity changes with all that its metrics depend on, and with nothing else."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import nbformat
@@ -8,8 +9,8 @@ import pytest
 
 from ablations import identity
 from ablations.identity import changed_sources, identify, source_hash
-from dcbh_core import Config
-from tests.stub_suite import OWN
+from dcbh_core import Config, Split
+from tests.stub_suite import OWN, edit, run_small
 
 
 def whole(**values: object) -> str:
@@ -48,14 +49,6 @@ def test_every_part_of_a_split_changes_the_hash_of_faces(monkeypatch: pytest.Mon
 
         def fingerprint(self) -> str:
             return self.name
-
-    @dataclasses.dataclass
-    class Split:
-        training: Part
-        gallery: Part
-        queries: Part
-        new_gallery: Part | None
-        new_queries: Part | None
 
     parts = [Part("a"), Part("b"), Part("c"), None, Part("d")]
     hashes = set()
@@ -235,3 +228,48 @@ def test_a_head_and_an_objective_of_ones_own_are_both_in_the_identity(own: Path)
 
 def test_the_identity_of_the_real_faces_is_stable() -> None:
     assert identity.faces_hash(Config()) == identity.faces_hash(Config(bits=12, queries_per_identity=3))
+
+
+def test_threads_change_the_identity(small: str) -> None:
+    configs = [Config(width=0.1)]
+    [one], [two] = identity.identify(configs, threads=1), identity.identify(configs, threads=2)
+    assert one.whole != two.whole
+    assert one.settings == two.settings
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda run: run.update(config=[]),
+        lambda run: run.update(seconds=10**400),
+        lambda run: run.update(identity="none"),
+        lambda run: run.update(config={"bits": [[[]]]}),
+    ],
+)
+def test_a_damaged_run_json_of_any_kind_is_not_counted(small: str, fast: list, tmp_path: Path, change) -> None:
+    run_small(small, tmp_path)
+    directory = next((tmp_path / "complete").iterdir())
+    run = json.loads((directory / "run.json").read_text())
+    change(run)
+    (directory / "run.json").write_text(json.dumps(run))
+    with pytest.raises(ValueError, match="unusable result"):
+        identity.read_run(directory)
+    assert len(identity.complete_runs(tmp_path)) == 11
+
+
+def test_deep_json_is_not_counted(small: str, fast: list, tmp_path: Path) -> None:
+    run_small(small, tmp_path)
+    directory = next((tmp_path / "complete").iterdir())
+    (directory / "run.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="unusable result"):
+        identity.read_run(directory)
+
+
+def test_a_run_on_faces_that_were_changed_meanwhile_is_no_result_of_its_identity(
+    small: str, fast: list, tmp_path: Path
+) -> None:
+    run_small(small, tmp_path)
+    directory = next((tmp_path / "complete").iterdir())
+    edit(directory / "result.json", "faces", "others")
+    with pytest.raises(ValueError, match="the faces were changed while the suite ran"):
+        identity.read_run(directory)

@@ -1,11 +1,13 @@
 """The command line does what it is asked to, or says in one sentence why not; its exit status tells which."""
 
+import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
-from ablations import __main__
+from ablations import command_line
 from ablations.__main__ import main
 from ablations.suite import suite_names
 from dcbh_core import methods
@@ -34,7 +36,7 @@ def test_report_command(small: str, fast: list, tmp_path: Path, monkeypatch, cap
     command = "# command: python -m ablations run small --set 'seed=[0, 1]' --where bits=12\n"
     assert command in (tmp_path / "small.csv").read_text()
 
-    monkeypatch.setattr(__main__, "build_report", lambda *arguments, **options: directory)
+    monkeypatch.setattr(command_line, "build_report", lambda *arguments, **options: directory)
     assert main([*arguments, "--record", "short"]) == 2
     assert "delete one of their files" in capsys.readouterr().err
     (tmp_path / "small.csv").unlink()
@@ -50,7 +52,7 @@ def test_where_the_root_of_the_faces_lies_is_not_recorded(
     assert main(["run", small, *settings]) == 0
     (tmp_path / "report.ipynb").write_text('{"cells": [{"outputs": [{"data": {"image/png": "cG5n"}}]}]}')
     (tmp_path / "table.md").write_text("")
-    monkeypatch.setattr(__main__, "build_report", lambda *arguments, **options: tmp_path)
+    monkeypatch.setattr(command_line, "build_report", lambda *arguments, **options: tmp_path)
     assert main(["report", small, *settings, "--record"]) == 0
     assert "--set root=DIR --set bits=12\n" in (tmp_path / "small.csv").read_text()
 
@@ -165,3 +167,27 @@ def test_jobs_must_be_positive(jobs: str, capsys) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["run", "orl_quick", "--jobs", jobs])
     assert "must be a whole number from 1" in capsys.readouterr().err
+
+
+def test_an_interrupt_while_modules_are_imported_is_one_sentence() -> None:
+    script = (
+        "import builtins, sys; real = builtins.__import__\n"
+        "def interrupted(name, *rest):\n"
+        "    if name == 'pandas': raise KeyboardInterrupt\n"
+        "    return real(name, *rest)\n"
+        "builtins.__import__ = interrupted\n"
+        "from ablations.__main__ import main; sys.exit(main(['list']))"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (130, "interrupted before anything began\n")
+
+
+def test_a_batch_of_which_nothing_is_complete_has_no_report_to_point_to(small: str, tmp_path: Path, capsys) -> None:
+    assert main(["run", small, "--set", "seed=7", "--out", str(tmp_path)]) == 1
+    assert "report:" not in capsys.readouterr().err
+
+
+def test_a_warning_is_a_note_in_the_kits_own_voice(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(command_line, "suite_names", lambda: warnings.warn("skipped 1 of 2 files", stacklevel=1) or [])
+    main(["list"])
+    assert capsys.readouterr().err == "note: skipped 1 of 2 files\n"

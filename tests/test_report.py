@@ -15,6 +15,7 @@ import scipy.stats
 
 from ablations import figures, identity, report
 from ablations.__main__ import main
+from ablations.pages import markdown_to_html
 from ablations.report import (
     build_report,
     caption,
@@ -22,6 +23,7 @@ from ablations.report import (
     markdown,
     missing_runs,
     notes,
+    plain,
     read_runs,
     summary,
     table,
@@ -35,6 +37,8 @@ from dcbh_core import Config, config
 from tests.stub_suite import GRIDS, REPORT_STUB, edit, made_up, run_small, write_own, write_suite
 
 NOTEBOOKS = identity.NOTEBOOKS  # the shipped ones, before a fixture puts stubs in their place
+
+MACHINE = {"device": "cpu", "dtype": "float32", "machine": "a CPU", "torch": "2.13", "threads": None}
 
 
 def test_a_table_counts_the_seeds_of_each_point(tmp_path: Path) -> None:
@@ -274,7 +278,7 @@ def test_missing_runs_are_named(small: str, fast: list, tmp_path: Path) -> None:
 def test_runs_of_different_dtype_are_not_mixed(small: str, fast: list, tmp_path: Path) -> None:
     run_small(small, tmp_path)
     path = tmp_path / "complete" / plan(load_suite(small), tmp_path)[1].identity.name / "result.json"
-    edit(path, "environment", {"device": "cpu", "dtype": "bfloat16", "machine": "a CPU", "torch": "2.13"})
+    edit(path, "environment", {**MACHINE, "dtype": "bfloat16"})
     message = r"different dtype .*full 12 bits seed 0 \(float32\) and no_center 12 bits seed 0 \(bfloat16\)"
     with pytest.raises(ValueError, match=message):
         collect(load_suite(small), tmp_path)
@@ -289,7 +293,7 @@ def test_a_suite_about_dtypes_may_mix_them(small: str, fast: list, tmp_path: Pat
 def test_machines_of_different_kinds_are_noted(small: str, fast: list, tmp_path: Path) -> None:
     run_small(small, tmp_path)
     path = tmp_path / "complete" / plan(load_suite(small), tmp_path)[1].identity.name / "result.json"
-    edit(path, "environment", {"device": "cpu", "dtype": "float32", "machine": "another CPU", "torch": "2.13"})
+    edit(path, "environment", {**MACHINE, "machine": "another CPU"})
     suite = load_suite(small)
     assert notes(suite, collect(suite, tmp_path)) == [
         "These runs are from machines of different kinds: a CPU; another CPU."
@@ -528,3 +532,29 @@ def test_missing_runs_of_an_empty_frame_are_all(small: str, tmp_path: Path) -> N
     frame = collect(suite, tmp_path)
     assert len(missing_runs(suite, frame)) == 12
     assert frame.columns.tolist() == ["variant", "seed", "bits", "map"]
+
+
+def test_runs_of_different_threads_are_not_mixed(small: str, fast: list, tmp_path: Path) -> None:
+    run_small(small, tmp_path)
+    path = tmp_path / "complete" / plan(load_suite(small), tmp_path)[1].identity.name / "result.json"
+    edit(path, "environment", {**MACHINE, "threads": "2"})
+    with pytest.raises(ValueError, match=r"different threads .*full 12 bits seed 0 \(.*no_center 12 bits seed 0 \(2\)"):
+        collect(load_suite(small), tmp_path)
+
+
+HOSTILE = """A <img src=x onerror="document.title='run'"> [x](javascript:alert(1)) `c` $x$ & **b** | end\nnext"""
+
+
+def test_a_suites_texts_are_texts_and_no_markup(tmp_path: Path) -> None:
+    text = plain(HOSTILE)
+    page = markdown_to_html(f"{text}\n\n| {text} | y |\n| --- | --- |\n| 1 | 2 |")
+    assert "<img" not in page and "<a " not in page and "<code" not in page and "<math" not in page
+    assert "<strong" not in page
+    assert page.count("&lt;img src=x onerror=") == 2
+    assert page.count("<th") - page.count("<thead") == 2  # the bar in the name makes no column of its own
+
+
+def test_links_of_harmful_protocols_do_not_get_into_a_page() -> None:
+    page = markdown_to_html("[x](javascript:alert(1)) [y](https://example.org) [z](#there)")
+    assert "javascript" not in page
+    assert 'href="https://example.org"' in page and 'href="#there"' in page

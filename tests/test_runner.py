@@ -422,3 +422,18 @@ def test_validation_never_sees_a_query() -> None:
     images = [{image.tobytes() for image in part.images} for part in parts]
     assert set().union(*images) == {image.tobytes() for image in split.training.images}
     assert identity.faces_hash(config) != identity.faces_hash(dataclasses.replace(config, scored_on="validation"))
+
+
+def test_a_damaged_plan_is_named_and_the_others_are_told(small: str, fast: list, tmp_path: Path) -> None:
+    run_small(small, tmp_path)
+    (tmp_path / ".work" / "other.1.plan.json").write_text("[1")
+    said = status(tmp_path)
+    assert "other.1.plan.json is damaged; delete it" in said
+    assert "small: 12 of 12 runs complete" in said
+
+
+def test_a_root_may_begin_at_home(small: str, fast: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    suite = load_suite(small).with_settings({"dataset": "folder", "root": "~/faces", "bits": 12, "seed": 0})
+    run_suite(suite, tmp_path / "runs", only=["full"])
+    assert fast[0]["root"] == str(tmp_path / "faces")

@@ -426,3 +426,41 @@ def test_a_variant_that_changes_a_default_for_the_reference_says_so(tmp_path: Pa
     suite = load_suite(write_suite(tmp_path / "s.yaml", variants=variants, reference="published"))
     expected = {"recipe": "modern", "batch_size": 64, "epochs": 60, "weight_decay": 2e-4, "augment": True}
     assert suite.changes() == {"plain": expected}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "base: {bits: " + "9" * 400 + "}",
+        "base: {bits: " + "9" * 5000 + "}",
+        "base: {width: !!int ''}",
+        "grid: {bits: [[1, 2], [3]]}",
+        "grid: {bits: [12, {a: 1}]}",
+        "reference: [a]",
+        "grid: " + "[" * 900 + "]" * 900,
+        "a: &a [x, x, x]\n"
+        + "".join(f"{b}: &{b} [*{a}, *{a}, *{a}]\n" for a, b in zip("abcdefghijk", "bcdefghijkl", strict=True))
+        + "grid: {bits: *l}",
+        "base: {" + ", ".join(f"k{i}: 1" for i in range(20_000)) + "}",
+        "grid: {bits: [" + ", ".join(map(str, range(1, 20_001))) + ", 1]}",
+    ],
+    ids=["digits", "many digits", "tag", "lists", "mapping", "reference", "brackets", "aliases", "keys", "values"],
+)
+def test_a_text_made_to_break_a_suite_is_one_short_sentence(tmp_path: Path, text: str) -> None:
+    head = "title: t\nabout: a\nvariants: {full: {}, own: {center_weight: 0}}\n"
+    (tmp_path / "bad.yaml").write_text(head + text)
+    with pytest.raises(ValueError, match="suite 'bad'") as caught:
+        load_suite(str(tmp_path / "bad.yaml")).runs()
+    assert len(str(caught.value)) < 1200
+    assert "\n" not in str(caught.value)
+
+
+def test_a_title_of_two_lines_is_one_line(tmp_path: Path) -> None:
+    path = write_suite(tmp_path / "a.yaml", title="One\ntwo")
+    assert load_suite(path).title == "One two"
+
+
+def test_the_validation_part_of_a_suite_has_a_name_of_its_own(tmp_path: Path) -> None:
+    suite = load_suite(write_suite(tmp_path / "a.yaml"))
+    assert suite.with_settings({"scored_on": "validation"}).name == "a_validation"
+    assert suite.with_settings({"width": 0.5}).name == "a"

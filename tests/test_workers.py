@@ -71,9 +71,11 @@ def test_a_worker_with_other_sources_or_faces_refuses(
     """One that joined late; those that are there at the start are asked all at once."""
     suite = load_suite(small).with_settings({"bits": 12, "seed": 0})
     if other == "faces":
-        monkeypatch.setattr(workers, "identify", lambda configs: _changed(configs, faces="other faces"))
+        monkeypatch.setattr(workers, "identify", lambda configs, threads: _changed(configs, faces="other faces"))
     else:
-        monkeypatch.setattr(workers, "identify", lambda configs: _changed(configs, sources={"losses.py": "other"}))
+        monkeypatch.setattr(
+            workers, "identify", lambda configs, threads: _changed(configs, sources={"losses.py": "other"})
+        )
     with LocalCluster(**ONE_WORKER, local_directory=str(tmp_path / "scratch")) as cluster:
         assert run_suite(suite, tmp_path / "runs", only=["full"], scheduler=cluster.scheduler_address) == 1
     assert f"has other {other} than the runner; give it the same" in capsys.readouterr().err

@@ -1,0 +1,265 @@
+"""The command line: ``python -m ablations list | run | status | report | tune``."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import textwrap
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .execution import NotebookError
+from .identity import complete_runs
+from .records import record, record_figure
+from .report import build_report, collect, command
+from .runner import other_source, plan, run_suite, status
+from .suite import Suite, load_suite, parse_yaml, suite_names
+from .tuning import scores, tuning_suite, tuning_text
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says.
+
+    Args:
+        arguments: Those of the command line; None takes this process's.
+
+    Returns:
+        The exit status: 0; 1 if a run failed; 2 for anything wrong with what was asked; 130 if interrupted.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args(arguments)
+    options.command = shlex.join(["python", "-m", "ablations", *arguments])
+    warnings.showwarning = lambda message, *_, **__: print(f"note: {message}", file=sys.stderr)
+    try:
+        return int(options.do(options))
+    except (ValueError, OSError, NotebookError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"interrupted; go on with: {options.command}", file=sys.stderr)
+        return 130
+
+
+def _list(options: argparse.Namespace) -> int:
+    for name in suite_names():
+        try:
+            suite = load_suite(name)
+        except ValueError as error:  # a method of its own needs a package that is not installed
+            print(f"{name}: {error}")
+            continue
+        print(f"{name} ({len(suite)} runs): {suite.title}")
+        print(textwrap.fill(suite.about, 100, initial_indent="    ", subsequent_indent="    "))
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    suite = _suite(options)
+    if options.dry_run:
+        return _say_plan(suite, options)
+    failed = _run_suite(suite, options)
+    again = command("report", options.suite, _fields(options.set), _fields(options.where), options.out)
+    if complete_runs(options.out):
+        print(f"report: {again}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _say_plan(suite: Suite, options: argparse.Namespace) -> int:
+    planned = plan(suite, options.out, options.only, threads=options.threads)
+    for one in planned:
+        state = "complete" if one.complete else "to do"
+        if one.changed:
+            state += f", as {', '.join(one.changed)} changed since it was complete"
+        print(f"{one.run.label}: {state} ({one.identity.name})")
+    for line in other_source(planned):
+        print(line, file=sys.stderr)
+    return 0
+
+
+def _run_suite(suite: Suite, options: argparse.Namespace) -> int:
+    if options.work and not options.scheduler:
+        raise ValueError("--work is for a cluster; give --scheduler too, or leave it out")
+    if options.jobs and options.scheduler:
+        raise ValueError("--jobs is for this machine; on a cluster each worker has one run at a time")
+    return run_suite(
+        suite,
+        options.out,
+        options.jobs,
+        options.threads,
+        options.only,
+        timeout=options.timeout,
+        retries=options.retries,
+        scheduler=options.scheduler,
+        work=options.work,
+        command=options.command,
+    )
+
+
+def _status(options: argparse.Namespace) -> int:
+    print(status(options.out))
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    settings, where = _fields(options.set), _fields(options.where)
+    directory = build_report(
+        options.suite,
+        options.out,
+        settings=settings,
+        where=where,
+        metric=options.metric,
+        any_source=options.any_source,
+    )
+    print((directory / "table.md").read_text("utf-8"))
+    print(f"report: {directory / 'report.html'}")
+    if options.record is not None:
+        path = _record(_suite(options), options, "run", options.record)
+        record_figure(directory, path.with_suffix(".png"))
+        print(f"recorded: {path.with_suffix('.png')}")
+    return 0
+
+
+def _record(suite: Suite, options: argparse.Namespace, verb: str, part: str = "") -> Path:
+    shown = {field: "DIR" if field == "root" else value for field, value in _fields(options.set).items()}
+    made_by = command(verb, load_suite(options.suite).name, shown, _fields(options.where))
+    path = record(suite, collect(suite, options.out, options.any_source), made_by, part)
+    print(f"recorded: {path}")
+    return path
+
+
+def _tune(options: argparse.Namespace) -> int:
+    suite = load_suite(options.suite).with_settings(_fields(options.set))
+    trials = tuning_suite(suite)
+    assert suite.tuning is not None
+    chosen = suite.select(options.only or ["*"], suite.tuning.own)
+    options.only = [name for name in trials.variants if name.partition(",")[0] in chosen]
+    failed = _run_suite(trials, options)
+    frame = collect(trials, options.out)
+    print(tuning_text(scores(frame, suite)))
+    if not failed and len(frame) == len(trials):
+        _record(trials, options, "tune")
+    return 1 if failed else 0
+
+
+def _suite(options: argparse.Namespace) -> Suite:
+    """The suite that is asked for, with its ``--set`` and ``--where``."""
+    return load_suite(options.suite).with_settings(_fields(options.set)).where(_fields(options.where))
+
+
+def _fields(texts: Sequence[str]) -> dict[str, Any]:
+    """What FIELD=VALUE options say: field -> value, read as YAML.
+
+    Raises:
+        ValueError: An option has no equals sign, or a value is no YAML.
+    """
+    fields = {}
+    for text in texts:
+        field, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"--set and --where take FIELD=VALUE, not {text!r}")
+        fields[field] = parse_yaml(value)
+    return fields
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1, not {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, not {text!r}")
+    return seconds
+
+
+def _retries(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0, not {text!r}")
+    return int(text)
+
+
+def _part(text: str) -> str:
+    if text and not text.replace("_", "a").replace("-", "a").isalnum():
+        raise argparse.ArgumentTypeError(f"must be of letters, digits, - and _, as it names a file, not {text!r}")
+    return text
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m ablations", description="Run ablations of DCBH, and report them.")
+    verbs = parser.add_subparsers(required=True, metavar="list | run | status | report | tune")
+    listing = verbs.add_parser("list", help="say which suites there are, what each answers, and its number of runs")
+    listing.set_defaults(do=_list)
+    running = verbs.add_parser(
+        "run",
+        help="start the runs of a suite that are not complete yet; with --set scored_on=validation without the queries",
+    )
+    running.set_defaults(do=_run)
+    watching = verbs.add_parser("status", help="say what is complete, running, failed and waiting")
+    watching.add_argument(
+        "out", nargs="?", type=Path, default=Path("runs"), metavar="DIR", help="where runs lie (default: runs)"
+    )
+    watching.set_defaults(do=_status)
+    reporting = verbs.add_parser("report", help="make a page of tables and figures of a suite's complete runs")
+    reporting.set_defaults(do=_report)
+    tuning = verbs.add_parser("tune", help="run what a suite tunes on the validation part, and keep the table")
+    tuning.set_defaults(do=_tune, where=[], any_source=False)
+    for verb in (running, reporting, tuning):
+        verb.add_argument("suite", metavar="SUITE", help="a name from `list`, or a YAML file")
+        verb.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="FIELD=VALUE",
+            help="set a config field; a list becomes a grid axis",
+        )
+        verb.add_argument(
+            "--out", type=Path, default=Path("runs"), metavar="DIR", help="where runs lie (default: runs)"
+        )
+    for verb in (running, reporting):
+        verb.add_argument(
+            "--where",
+            action="append",
+            default=[],
+            metavar="FIELD=VALUE",
+            help="choose among the points that the suite plans, such as bits=[24,48]",
+        )
+    for verb in (running, tuning):
+        verb.add_argument("--jobs", type=_positive, metavar="N", help="runs at a time (default: what the cores take)")
+        verb.add_argument("--threads", type=_positive, default=1, metavar="N", help="threads of each run (default: 1)")
+        verb.add_argument(
+            "--only", nargs="+", default=[], metavar="VARIANT", help="only these variants; fc* is a pattern"
+        )
+        verb.add_argument(
+            "--timeout", type=_seconds, metavar="SECONDS", help="end an attempt after so long (default: never)"
+        )
+        verb.add_argument(
+            "--retries", type=_retries, default=0, metavar="N", help="attempt a failed run again up to N times"
+        )
+        verb.add_argument("--scheduler", metavar="ADDRESS", help="run on the dask cluster of this scheduler")
+        verb.add_argument(
+            "--work", metavar="DIR", help="with --scheduler: a directory that all workers share, for checkpoints"
+        )
+    running.add_argument("--dry-run", action="store_true", help="say what would be run, and run nothing")
+    reporting.add_argument(
+        "--metric", default="map", help="what the tables are of, such as precision_at_50 (default: map)"
+    )
+    reporting.add_argument(
+        "--any-source", action="store_true", help="show runs of another source too, where there are none of this one"
+    )
+    reporting.add_argument(
+        "--record",
+        nargs="?",
+        const="",
+        type=_part,
+        metavar="PART",
+        help="also keep the metrics as SUITE.csv in ablations/results (or beside a suite of one's own); with PART as "
+        "SUITE.PART.csv, for other lengths or seeds",
+    )
+    return parser
