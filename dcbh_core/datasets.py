@@ -11,13 +11,14 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
+from unicodedata import category
 
 import numpy as np
 
 from .ddh import read_ddh_file
 
 PROGRAMS = ("EPS",)  # formats for which Pillow starts a program of somebody else's
-MOST_PIXELS = 2**26  # of an image: 64 megapixels
+MOST_MEGAPIXELS = 64  # of an image
 
 
 class Raw(NamedTuple):
@@ -135,14 +136,15 @@ def read_folder(root: Path | None, min_faces: int | None) -> Raw:
                 labels.append(person)
             except Exception:  # on damaged files Pillow's plug-ins raise nearly anything
                 unreadable.append(printable(f"{folder.name}/{file.name}"))
+    wanted = f"image of at most {MOST_MEGAPIXELS} megapixels"
     if not images:
-        why = f"no image: {listing(unreadable)}" if unreadable else "nothing"
+        why = f"no {wanted}: {listing(unreadable)}" if unreadable else "nothing"
         raise ValueError(f"the sub-folders of {str(root)!r} hold {why}")
     if unreadable:
         files = f"{len(unreadable)} of {len(images) + len(unreadable)} files"
-        warnings.warn(f"skipped {files} that cannot be read as an image: {listing(unreadable)}", stacklevel=4)
+        warnings.warn(f"skipped {files} that cannot be read as an {wanted}: {listing(unreadable)}", stacklevel=4)
     names = [printable(person.name) for person in people]
-    return Raw(printable(repr(str(root))), np.stack(images), np.array(labels), names)
+    return Raw(repr(str(root)), np.stack(images), np.array(labels), names)
 
 
 def read_facescrub(root: Path | None, min_faces: int | None) -> Raw:
@@ -198,17 +200,24 @@ def read_image(source: Path | io.BytesIO) -> np.ndarray:
     """One photograph, upright, its central square averaged to (3, 32, 32) uint8; grey is repeated.
 
     Raises:
-        ValueError: It has more than 2^26 pixels, or grey values outside 16 bits, of which it is unknown what white is.
+        ValueError: It has more than 64 million pixels, or grey values outside 16 bits, of which it is unknown what
+            white is.
         Exception: Whatever Pillow raises on a file that it cannot read.
     """
     from PIL import Image, ImageOps
 
     Image.init()
     formats = [name for name in Image.OPEN if name not in PROGRAMS]
-    with Image.open(source, formats=formats) as file:
-        if file.width * file.height > MOST_PIXELS:
-            raise ValueError(f"an image of {file.width} x {file.height} pixels; at most {MOST_PIXELS:,} are taken")
-        image = ImageOps.exif_transpose(file)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's own, about files that it reads all the same
+        warnings.simplefilter("error", Image.DecompressionBombWarning)  # also of what an icon holds
+        try:
+            with Image.open(source, formats=formats) as file:
+                if file.width * file.height > MOST_MEGAPIXELS * 10**6:
+                    raise Image.DecompressionBombError
+                image = ImageOps.exif_transpose(file)
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            raise ValueError(f"an image of more than {MOST_MEGAPIXELS} megapixels") from None
     if image.mode.startswith(("I", "F")):
         # Pillow would clip these at 255 on their way to RGB: a photograph of 16 bits would come out white.
         grey = np.asarray(image)
@@ -235,9 +244,9 @@ def _area_weights(size: int) -> np.ndarray:
 
 
 def printable(name: str) -> str:
-    """The name of a file or a folder with a mark in the place of what is no text, which neither pictures nor tables can
-    show."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
+    """A name with a mark in the place of each byte that is no UTF-8, control character and line's end."""
+    marked = ("Cc", "Cs", "Zl", "Zp")
+    return "".join("\N{REPLACEMENT CHARACTER}" if category(letter) in marked else letter for letter in name)
 
 
 def listing(names: Sequence[str]) -> str:

@@ -101,7 +101,8 @@ def loss_curves(history: History) -> Figure:
     for ax, name in zip(axes, names, strict=True):
         values = [means[name] for means in history]
         sns.lineplot(x=epochs, y=values, ax=ax)
-        ax.set(title=TERM_TITLES.get(name, name), xlabel="epoch", ylabel="", ylim=(min(0, *values), None))
+        ax.set(xlabel="epoch", ylabel="", ylim=(min(0, *values), None))
+        ax.set_title(TERM_TITLES.get(name, name), parse_math=False)
     fig.tight_layout()
     return fig
 

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-from .config import resolved_device
+from .config import require_device, resolved_device
+from .model import as_tensor
 
 BLOCK = 2**17  # gallery codes at a time: 1 MiB for each 64 bits of code
 QUERIES_PER_PRODUCT = 2**6  # their distances to a block take 32 MiB
@@ -47,7 +48,7 @@ def distance_histograms(
         own person, lie at each distance 0..bits. Every metric of retrieval follows from these two (see ``metrics``).
 
     Raises:
-        ValueError: Codes and labels do not fit each other, or are none.
+        ValueError: Codes and labels do not fit each other, or are none, or there is no such device.
     """
     bits = _same_bits(query_codes, gallery_codes)
     query_codes, gallery_codes = np.asarray(query_codes), np.asarray(gallery_codes)
@@ -56,6 +57,7 @@ def distance_histograms(
             raise ValueError(f"{len(codes)} {what} codes need as many labels, not an array of shape {np.shape(labels)}")
     query_labels, gallery_labels = comparable(query_labels), comparable(gallery_labels)
     histograms = np.zeros((2, len(query_codes), bits + 1), np.int64)
+    require_device(device)
     if resolved_device(device) == "cuda":
         _count_by_products(query_codes, query_labels, gallery_codes, gallery_labels, histograms, "cuda")
         return histograms[0], histograms[1]
@@ -115,7 +117,7 @@ def _count_by_products(
 
 def _signs(codes: np.ndarray, device: str) -> torch.Tensor:
     """Codes bool (n, bits) as -1 and 1 in float32, whose products are exact."""
-    return torch.from_numpy(codes).to(device).float() * 2 - 1
+    return as_tensor(codes).to(device).float() * 2 - 1
 
 
 def search(query_codes: np.ndarray, gallery_codes: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -155,11 +157,13 @@ def comparable(labels: np.ndarray) -> np.ndarray:
     """Labels (n,) as they can be compared with others: NumPy compares unsigned with signed integers as floats.
 
     Raises:
-        ValueError: A label is too large for a signed integer of 64 bits.
+        ValueError: They are no whole numbers, or one is too large for a signed integer of 64 bits.
     """
     labels = np.asarray(labels)
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"labels must be whole numbers below 2^63, not {labels.dtype}")
     if labels.dtype.kind == "u":
-        if labels.size and labels.max() > np.iinfo(np.int64).max:
+        if labels.max(initial=0) > np.iinfo(np.int64).max:
             raise ValueError(f"labels must be below 2^63, not {labels.max()}")
         labels = labels.astype(np.int64)
     return labels

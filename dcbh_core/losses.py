@@ -133,6 +133,14 @@ class Objective(nn.Module):
             if value < 0 or (value == 0 and name in cls.positive):
                 raise ValueError(f"{name} must be {'above 0' if name in cls.positive else '0 or more'}, not {value!r}")
 
+    @classmethod
+    def check_people(cls, num_identities: int, bits: int) -> None:
+        """Refuse more people than it can serve with codes of so many bits; by default it serves any number.
+
+        Raises:
+            ValueError: It cannot serve so many.
+        """
+
     def compute(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
         """Each term by name, a scalar before its weight.
 

@@ -179,9 +179,7 @@ class DCBH(nn.Module):
         Raises:
             ValueError: The images have another shape or type.
         """
-        if isinstance(images, np.ndarray):
-            images = np.ascontiguousarray(images)  # mirrored and reordered views have strides that torch refuses
-        images = torch.as_tensor(images)
+        images = as_tensor(images)
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, 32, 32):
             raise ValueError(f"images must have shape (n, 3, 32, 32), not {tuple(images.shape)}")
         if images.dtype != torch.uint8:
@@ -190,7 +188,7 @@ class DCBH(nn.Module):
 
     def binarize(self, descriptors: np.ndarray) -> np.ndarray:
         """Codes bool (n, bits) of descriptors float32 (n, d) that ``describe`` gave; the images need not pass again."""
-        return self._in_batches(torch.as_tensor(descriptors), lambda batch: self.head(batch) >= 0)
+        return self._in_batches(as_tensor(descriptors), lambda batch: self.head(batch) >= 0)
 
     def _in_batches(self, rows: Tensor, function: Callable[[Tensor], Tensor]) -> np.ndarray:
         training = self.training
@@ -263,24 +261,48 @@ class DCBH(nn.Module):
             config, people = Config.from_dict({**values, "device": device}).resolved(), about["num_identities"]
             if not isinstance(people, int) or not 2 <= people < 2**31:
                 raise ValueError(f"num_identities must be a whole number from 2, not {people!r}")
-            with torch.device("meta"):  # takes no memory, whatever sizes the file asks for
+            # On meta no size takes memory; methods of one's own, which are trusted by now, may not work there.
+            with torch.device("cpu" if config.own_files() else "meta"):
                 model = cls(config, people)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{directory / 'config.json'} does not describe a model to be loaded: {error}") from error
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            why = str(error).partition("\n")[0]  # torch goes on about itself
+            raise ValueError(f"{directory / 'config.json'} does not describe a model to be loaded: {why}") from error
         require_device(config.device)
         data = (directory / "model.safetensors").read_bytes()
         try:
             if about.get("sha256") != digest_of(about, data):
                 raise ValueError("it is damaged, or belongs to another model than config.json")
             weights = load(data)
-            for name, expected in model.state_dict().items():
-                weight = weights[name]
-                if weight.dtype != expected.dtype or not weight.isfinite().all():
-                    raise ValueError(f"{name} is not of finite numbers of the type {expected.dtype}")
-            model.load_state_dict(weights, assign=True)
-        except (KeyError, SafetensorError, RuntimeError, ValueError) as error:
+            _require_fit(weights, model.state_dict())
+        except (SafetensorError, ValueError) as error:
             raise ValueError(f"{directory / 'model.safetensors'} cannot be loaded: {error}") from error
+        model.load_state_dict(weights, assign=True)
         return model.to(config.device).eval()
+
+
+def _require_fit(weights: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    """Refuse weights that are not those of a network with the state ``wanted``.
+
+    Raises:
+        ValueError: A name, a type or a shape is another, or a number is not finite; the first one is named.
+    """
+    for name in {**wanted, **weights}:
+        if name not in wanted:
+            raise ValueError(f"{name} is no weight of this network")
+        if name not in weights:
+            raise ValueError(f"{name} is missing")
+        (dtype, shape), (found, size) = ((x[name].dtype, tuple(x[name].shape)) for x in (wanted, weights))
+        if (found, size) != (dtype, shape):
+            raise ValueError(f"{name} must be {dtype} {shape}, not {found} {size}")
+        if not weights[name].isfinite().all():
+            raise ValueError(f"{name} holds NaN or infinite numbers")
+
+
+def as_tensor(array: np.ndarray | Tensor) -> Tensor:
+    """An array as a tensor: of a mirrored view, whose negative strides torch refuses, a copy."""
+    if isinstance(array, np.ndarray) and min(array.strides, default=0) < 0:
+        array = array.copy()
+    return torch.as_tensor(array)
 
 
 def digest_of(about: dict[str, Any], weights: bytes) -> str:

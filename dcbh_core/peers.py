@@ -57,6 +57,10 @@ class CSQObjective(Objective):
         super().__init__(sizes, **constants)
         self.register_buffer("centers", code_centers(sizes.num_identities, sizes.bits, sizes.seed))
 
+    @classmethod
+    def check_people(cls, num_identities: int, bits: int) -> None:
+        check_words(num_identities, bits)
+
     def compute(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
         return {
             "central": central_loss(outputs.continuous, labels, self.centers),
@@ -87,6 +91,10 @@ class OrthoHashObjective(Objective):
     def __init__(self, sizes: Sizes, **constants: float):
         super().__init__(sizes, **constants)
         self.register_buffer("centers", code_centers(sizes.num_identities, sizes.bits, sizes.seed))
+
+    @classmethod
+    def check_people(cls, num_identities: int, bits: int) -> None:
+        check_words(num_identities, bits)
 
     def compute(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
         cosine = F.normalize(outputs.continuous) @ F.normalize(self.centers).T
@@ -167,6 +175,16 @@ def off_diagonal_mean(x: Tensor) -> Tensor:
     return (x.sum() - x.diagonal().sum()) / (n * (n - 1))
 
 
+def check_words(num_identities: int, bits: int) -> None:
+    """Refuse more people than there are words of ``bits`` bits.
+
+    Raises:
+        ValueError: So many there are.
+    """
+    if num_identities > 2 ** min(bits, 63):
+        raise ValueError(f"{num_identities} people need a code centre each, but {bits} bits have only {2**bits} words")
+
+
 def code_centers(num_identities: int, bits: int, seed: int) -> Tensor:
     """A code centre of +-1 for each person, float32 (num_identities, bits), far apart; drawn by ``seed``.
 
@@ -179,13 +197,14 @@ def code_centers(num_identities: int, bits: int, seed: int) -> Tensor:
 
     Source: Yuan et al., CVPR 2020, section 3.1, where the words of the second case are drawn without a check.
     """
+    check_words(num_identities, bits)
     rng = np.random.default_rng(seed)
     matrix = hadamard(bits)
     if matrix is not None and num_identities <= 2 * bits:
         # Each row with a sign of its own, or the first bit would be 1 for everybody; then the same rows negated.
         rows = rng.permutation(matrix) * rng.choice([-1, 1], (bits, 1))
         return torch.tensor(np.concatenate([rows, -rows])[:num_identities], dtype=torch.float32)
-    if 2**bits <= CANDIDATES:
+    if 2**bits <= max(CANDIDATES, 2 * num_identities):  # where many are needed, none must be missed
         words = (np.arange(2**bits)[:, None] >> np.arange(bits) & 1).astype(np.int64) * 2 - 1
         words = rng.permutation(words)
     else:
@@ -199,7 +218,7 @@ def code_centers(num_identities: int, bits: int, seed: int) -> Tensor:
             free &= words @ chosen[-1] <= bits - 2 * distance  # the inner product of words at this distance
         if len(chosen) == num_identities:
             return torch.tensor(np.stack(chosen))
-    raise ValueError(f"{num_identities} people need a code centre each, but {bits} bits have only {2**bits} words")
+    raise AssertionError("at distance 1 there are words enough")
 
 
 def hadamard(n: int) -> np.ndarray | None:

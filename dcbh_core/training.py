@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from .config import Config, require_device
 from .faces import Faces
-from .model import DCBH, objective_of, write_atomically
+from .model import DCBH, as_tensor, objective_of, write_atomically
 from .rehearsal import rehearse
 
 MAX_SHIFT = 2  # pixels
@@ -109,8 +109,8 @@ class Training:
         self.epochs, self.batch_size, self.learning_rate = config.epochs, config.batch_size, config.learning_rate
         self.check(faces)
         self.fingerprint = faces.fingerprint()
-        self.images = torch.as_tensor(faces.images).to(config.device)
-        self.labels = torch.as_tensor(faces.labels).to(config.device)
+        self.images = as_tensor(faces.images).to(config.device)
+        self.labels = as_tensor(faces.labels).to(config.device)
         with torch.random.fork_rng(devices=[]):
             # On the CPU, so that a seed starts from the same weights on every device.
             torch.manual_seed(config.seed)
@@ -130,10 +130,11 @@ class Training:
         """Refuse faces that cannot be trained on.
 
         Raises:
-            ValueError: There are fewer than two people or faces.
+            ValueError: There are fewer than two people or faces, or more people than the objective can serve.
         """
         if faces.num_identities < 2 or len(faces) < 2:
             raise ValueError(f"training needs at least two people, not {faces.num_identities} ({len(faces)} faces)")
+        self.config.objective_class.check_people(faces.num_identities, self.config.bits)
 
     def adam(self) -> torch.optim.Adam:
         """Adam; weight decay as an L2 term, 1/2 weight_decay ||W||^2, on convolution and linear kernels only."""

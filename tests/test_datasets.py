@@ -2,6 +2,7 @@
 
 import io
 import os
+import struct
 import subprocess
 import sys
 import urllib.error
@@ -14,7 +15,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import sklearn.datasets
-from PIL import Image
+from PIL import Image, ImageFile, PngImagePlugin
 
 from dcbh_core import Config, Faces, datasets, load_faces, load_split, read_image
 from tests.ddh_files import PIXELS, ddh, put
@@ -261,7 +262,7 @@ def test_unreadable_files_are_reported_once_by_name(root: Path):
     with pytest.warns(UserWarning, match="skipped") as caught:
         assert load_faces("folder", root).images[:, 0, 0, 0].tolist() == [10, 20]
     names = ", ".join(f"anna/{i}.txt" for i in range(10, 20))
-    said = f"skipped 12 of 14 files that cannot be read as an image: {names} and 2 more"
+    said = f"skipped 12 of 14 files that cannot be read as an image of at most 64 megapixels: {names} and 2 more"
     assert [str(warning.message) for warning in caught] == [said]
     assert caught[0].filename == __file__
 
@@ -313,7 +314,7 @@ def test_no_image_at_all_is_an_error_with_names(tmp_path: Path):
     with pytest.raises(ValueError, match="photos' hold nothing"):
         load_faces("folder", tmp_path / "photos")
     (tmp_path / "photos/anna/1.txt").write_text("no image")
-    with pytest.raises(ValueError, match=r"photos' hold no image: anna/1\.txt"):
+    with pytest.raises(ValueError, match=r"photos' hold no image of at most 64 megapixels: anna/1\.txt"):
         load_faces("folder", tmp_path / "photos")
 
 
@@ -388,7 +389,10 @@ def test_a_named_pipe_is_skipped_and_not_waited_for(root: Path, link: bool):
     os.mkfifo(pipe)
     if link:
         (root / "anna/2.png").symlink_to(pipe)
-    with pytest.warns(UserWarning, match=r"skipped 1 of 3 files that cannot be read as an image: anna/2\.png$"):
+    with pytest.warns(
+        UserWarning,
+        match=r"skipped 1 of 3 files that cannot be read as an image of at most 64 megapixels: anna/2\.png$",
+    ):
         assert len(load_faces("folder", root)) == 2
 
 
@@ -401,12 +405,41 @@ def test_no_program_is_started_for_a_picture(root: Path, monkeypatch: pytest.Mon
     assert started == []
 
 
-def test_a_picture_of_too_many_pixels_is_refused_before_they_are_decoded(tmp_path: Path):
-    Image.new("1", (9000, 9000)).save(tmp_path / "large.png")
-    with pytest.raises(ValueError, match=r"9000 x 9000 pixels; at most 67,108,864"):
-        datasets.read_image(tmp_path / "large.png")
+@pytest.mark.parametrize("side", [9000, 13000, 20000])
+def test_a_picture_of_too_many_pixels_is_refused_before_they_are_decoded(root: Path, side: int):
+    Image.new("1", (side, side)).save(root / "anna/2.png")
+    with (
+        mock.patch.object(ImageFile.ImageFile, "load", side_effect=lambda: pytest.fail("decoded")),
+        pytest.raises(ValueError, match="an image of more than 64 megapixels"),
+    ):
+        read_image(root / "anna/2.png")
+    with pytest.warns(UserWarning, match="skipped") as caught:
+        load_faces("folder", root)
+    said = "skipped 1 of 3 files that cannot be read as an image of at most 64 megapixels: anna/2.png"
+    assert [str(warning.message) for warning in caught] == [said]  # and nothing in Pillow's words
 
 
-def test_names_that_are_no_text_are_made_printable(root: Path):
-    os.rename(root / "anna", os.fsencode(root) + b"/ann\xff")
+def test_a_picture_within_an_icon_has_the_same_limit(root: Path):
+    inner = io.BytesIO()
+    Image.new("1", (13000, 13000)).save(inner, "PNG")
+    entry = struct.pack("<4B2H2I", 32, 32, 0, 0, 1, 1, len(inner.getvalue()), 22)
+    (root / "anna/2.ico").write_bytes(struct.pack("<3H", 0, 1, 1) + entry + inner.getvalue())
+    with (
+        mock.patch.object(PngImagePlugin.PngImageFile, "load_prepare", side_effect=lambda: pytest.fail("decoded")),
+        pytest.raises(ValueError, match="an image of more than 64 megapixels"),
+    ):
+        read_image(root / "anna/2.ico")
+
+
+@pytest.mark.parametrize("letter", [b"\xff", b"\n", b"\x1b", "\N{LINE SEPARATOR}".encode()])
+def test_names_that_are_no_text_are_made_printable(root: Path, letter: bytes):
+    os.rename(root / "anna", os.fsencode(root) + b"/ann" + letter)
     assert load_faces("folder", root).names == ["ann\N{REPLACEMENT CHARACTER}", "bob"]
+
+
+@pytest.mark.parametrize(
+    "name", ["山田\N{IDEOGRAPHIC SPACE}太郎", "نرگس\N{ZERO WIDTH NON-JOINER}ها", "Zoë O'Brien-$mith"]
+)
+def test_names_of_all_languages_stay_what_they_are(root: Path, name: str):
+    (root / "anna").rename(root / name)
+    assert name in load_faces("folder", root).names

@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dcbh_core import Faces
-from dcbh_core.figures import code_strips, compact, neighbors, pairs_of_people, people, people_map, sample, tsne
+from dcbh_core.figures import (
+    code_strips,
+    compact,
+    loss_curves,
+    neighbors,
+    pairs_of_people,
+    people,
+    people_map,
+    sample,
+    tsne,
+)
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=60), st.integers(1, 70))
@@ -60,6 +70,7 @@ def test_names_with_dollars_and_marks_are_drawn_as_they_are():
         lambda: neighbors(faces, np.array([0, 1]), faces, nearest, nearest, np.ones(4)),
         lambda: code_strips(faces.images[:2], np.zeros((2, 8), bool), names),
         lambda: pairs_of_people(faces, faces, np.zeros(4, bool), np.array([[0, 1]]), [names[0]]),
+        lambda: loss_curves([{names[0]: 1.0, "total": 2.0}]),
         lambda: people_map(plt.subplots()[1], np.eye(4)[:, :2], faces, np.zeros(4, bool), np.zeros(4, bool)),
     ):
         draw()

@@ -164,3 +164,28 @@ def test_labels_beyond_64_bits_are_refused():
     codes = np.zeros((1, 8), bool)
     with pytest.raises(ValueError, match=r"below 2\^63"):
         distance_histograms(codes, np.array([2**63], np.uint64), codes, np.array([0]))
+
+
+@pytest.mark.parametrize("labels", [[0.0], [0.5], ["anna"], [True], [2**70]])
+def test_labels_that_are_no_whole_numbers_are_refused(labels):
+    codes = np.zeros((1, 8), bool)
+    with pytest.raises(ValueError, match="labels must be whole numbers"):
+        distance_histograms(codes, np.array(labels), codes, np.array([0]))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without CUDA")
+def test_counting_on_a_device_that_is_not_there_is_one_sentence():
+    codes = np.zeros((1, 8), bool)
+    with pytest.raises(ValueError, match="finds no CUDA on this machine"):
+        distance_histograms(codes, np.array([0]), codes, np.array([0]), device="cuda")
+
+
+@given(retrieval())
+@settings(max_examples=20, deadline=None)
+def test_products_take_mirrored_views(data):
+    query_codes, query_labels, gallery_codes, gallery_labels = data
+    one, other = (np.zeros((2, len(query_labels), query_codes.shape[1] + 1), np.int64) for _ in range(2))
+    hamming._count_by_products(*data, one, "cpu")
+    views = query_codes, query_labels, gallery_codes[::-1], gallery_labels[::-1]
+    hamming._count_by_products(*views, other, "cpu")
+    np.testing.assert_array_equal(one, other)

@@ -187,3 +187,16 @@ def test_k_beyond_the_gallery_is_named(k):
 def test_a_radius_beyond_the_code_is_named(radius):
     with pytest.raises(ValueError, match=f"4 bits, not {radius}"):
         evaluate(CODES, LABELS, CODES, LABELS).recall_radius(radius)
+
+
+def test_labels_are_compared_exactly_in_every_metric():
+    codes, vectors = np.zeros((2, 4), bool), np.zeros((2, 3))
+    labels, stranger = np.array([2**60, 2**60 + 1], np.uint64), np.array([2**60 + 2])
+    for measure in (
+        lambda asked: evaluate(codes[:1], asked, codes, labels).map,
+        lambda asked: evaluate_vectors(vectors[:1], asked, vectors, labels),
+        lambda asked: evaluate_chance(asked, labels),
+    ):
+        assert measure(np.array([2**60 + 1])) == pytest.approx(0.75)
+        with pytest.raises(ValueError, match="has no relevant image"):
+            measure(stranger)

@@ -376,7 +376,7 @@ def test_loading_takes_no_memory_for_a_network_that_its_weights_do_not_fill(tmp_
 def test_loading_refuses_weights_that_are_not_finite(tmp_path, value):
     trained_looking_model().save(tmp_path)
     reseal(tmp_path, lambda about, weights: weights["code_classifier.bias"].fill_(value))
-    with pytest.raises(ValueError, match=r"code_classifier\.bias is not of finite numbers"):
+    with pytest.raises(ValueError, match=r"code_classifier\.bias holds NaN or infinite numbers"):
         DCBH.load(tmp_path, device="cpu")
 
 
@@ -400,8 +400,72 @@ def test_loading_onto_a_device_that_is_not_there_is_one_sentence(tmp_path):
         DCBH.load(tmp_path, device="cuda")
 
 
-def test_mirrored_views_are_described_as_their_copies_are():
+@pytest.mark.parametrize("field", ["bits", "block_size"])
+@pytest.mark.parametrize("value", [10**18, 10**30])
+def test_loading_refuses_sizes_that_no_machine_can_count(tmp_path, field, value):
+    trained_looking_model().save(tmp_path)
+    reseal(tmp_path, lambda about, weights: about["config"].update({field: value}))
+    with pytest.raises(ValueError, match=r"config\.json does not describe a model to be loaded: [^\n]+$"):
+        DCBH.load(tmp_path, device="cpu")
+
+
+def test_loading_refuses_a_config_that_is_nested_too_deeply(tmp_path):
+    trained_looking_model().save(tmp_path)
+    (tmp_path / "config.json").write_text('{"config": ' + "[" * 200_000)
+    with pytest.raises(ValueError, match=r"config\.json does not describe a model to be loaded"):
+        DCBH.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda weights: weights.pop("mean"), "mean is missing"),
+        (lambda weights: weights.update(more=torch.zeros(2)), "more is no weight of this network"),
+        (lambda weights: weights.update(mean=torch.zeros(2)), r"mean must be torch\.float32 \(\), not .* \(2,\)"),
+        (
+            lambda weights: weights.update(mean=torch.zeros((), dtype=torch.float64)),
+            r"float32 \(\), not torch\.float64 \(\)",
+        ),
+    ],
+    ids=["missing", "more", "shape", "type"],
+)
+def test_a_weight_that_does_not_fit_is_named_in_one_sentence(tmp_path, change, message):
+    trained_looking_model().save(tmp_path)
+    reseal(tmp_path, lambda about, weights: change(weights))
+    with pytest.raises(ValueError, match=rf"model\.safetensors cannot be loaded: [^\n]*{message}$"):
+        DCBH.load(tmp_path)
+
+
+UNSAVED = """
+import torch
+
+from dcbh_core import Head
+
+
+class MyHead(Head):
+    def __init__(self, bits, size):
+        super().__init__(bits, size)
+        self.weights = torch.linspace(0.5, 1.5, size)
+        self.register_buffer("shift", torch.full((size,), 0.5), persistent=False)
+        self.total = self.weights.sum().item()
+
+    def forward(self, f):
+        return ((f.unflatten(1, (self.bits, self.size)) - self.shift) * self.weights / self.total).sum(2)
+"""
+
+
+def test_a_head_of_ones_own_may_hold_what_is_not_saved(tmp_path):
+    (tmp_path / "own.py").write_text(UNSAVED)
+    model = trained_looking_model(Config(head=f"{tmp_path}/own.py:MyHead", bits=5, width=0.05))
+    model.save(tmp_path / "saved")
+    loaded = DCBH.load(tmp_path / "saved", device="cpu", own_code=True)
+    np.testing.assert_array_equal(loaded.encode(images(9)), model.encode(images(9)))
+
+
+def test_mirrored_views_are_taken_as_their_copies_are():
     model = trained_looking_model()
     mirrored, bgr = images(3)[..., ::-1], images(3)[:, ::-1]
-    for view in (mirrored, bgr):
+    for view in (mirrored, bgr, images(1)[::-1]):
         np.testing.assert_array_equal(model.describe(view), model.describe(view.copy()))
+    descriptors = model.describe(images(3))
+    np.testing.assert_array_equal(model.binarize(descriptors[::-1]), model.binarize(descriptors)[::-1])

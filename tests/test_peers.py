@@ -9,7 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcbh_core import Objective, Outputs, Sizes
-from dcbh_core.peers import PEERS, code_centers, hadamard, log_cosh
+from dcbh_core.losses import DCBHObjective
+from dcbh_core.peers import (
+    PEERS,
+    CSQObjective,
+    DCDHObjective,
+    OrthoHashObjective,
+    SoftmaxObjective,
+    code_centers,
+    hadamard,
+    log_cosh,
+)
 
 SEEDS = st.integers(0, 2**32 - 1)
 N, PEOPLE, BITS = 7, 4, 6
@@ -201,3 +211,21 @@ def test_as_many_people_as_words_still_fit():
 def test_more_people_than_words_is_an_error():
     with pytest.raises(ValueError, match="65 people need a code centre each, but 6 bits have only 64 words"):
         code_centers(65, 6, seed=0)
+
+
+@pytest.mark.parametrize(("bits", "most"), [(1, 2), (2, 4), (5, 32), (12, 4096)])
+@pytest.mark.parametrize("objective", [CSQObjective, OrthoHashObjective])
+def test_so_many_people_can_be_served_as_there_are_words(objective, bits, most):
+    objective.check_people(most, bits)
+    with pytest.raises(ValueError, match=f"{bits} bits have only {most} words"):
+        objective.check_people(most + 1, bits)
+
+
+@pytest.mark.parametrize(("people", "bits"), [(2, 1), (4, 2), (8, 3), (4096, 12), (8192, 13)])
+def test_all_words_are_found_where_all_are_needed(people, bits):
+    assert len(np.unique(code_centers(people, bits, 0), axis=0)) == people
+
+
+@pytest.mark.parametrize("objective", [SoftmaxObjective, DCDHObjective, DCBHObjective])
+def test_objectives_without_words_serve_any_number_of_people(objective):
+    objective.check_people(10**6, 1)

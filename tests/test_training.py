@@ -605,3 +605,18 @@ def test_no_batch_of_modern_is_one_face_alone(batch_size, each):
 def test_training_on_a_device_that_is_not_there_is_one_sentence(tiny):
     with pytest.raises(ValueError, match="finds no CUDA on this machine"):
         train(Config(device="cuda", dtype="float32", width=0.05), tiny)
+
+
+def test_mirrored_views_are_trained_on_as_their_copies_are(tiny):
+    views = Faces(tiny.images[..., ::-1], tiny.labels[::-1], tiny.names)
+    copies = Faces(views.images.copy(), views.labels.copy(), tiny.names)
+    assert train(FAST, views)[1] == train(FAST, copies)[1]
+
+
+@pytest.mark.parametrize("objective", ["csq", "orthohash"])
+@RECIPES
+def test_more_people_than_words_are_refused_before_a_network_is_built(tiny, config, objective, monkeypatch):
+    monkeypatch.setattr("dcbh_core.training.DCBH", lambda *_: pytest.fail("built"))
+    config = dataclasses.replace(config, objective=objective, bits=1)
+    with pytest.raises(ValueError, match="4 people need a code centre each, but 1 bits have only 2 words"):
+        train(config, tiny)
