@@ -23,6 +23,7 @@ from dcbh_core.methods import find_objective, own_file, unknown_name
 SUITES = Path(__file__).parent / "suites"
 KEYS = ["extends", "title", "about", "base", "variants", "drop", "grid", "reference", "tuning"]
 METHOD_FIELDS = ("head", "objective")  # whose values may name a file of one's own
+LONGEST = 400  # characters of an error message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,8 +108,8 @@ class Suite:
         directory: Where its results are kept: beside a suite of one's own, ``ablations/results`` for those of the kit.
 
     Raises:
-        ValueError: An unknown field or reference, a field that is set in two places, a grid axis that is no list of
-            distinct values, or grids over different fields.
+        ValueError: An unknown field or reference, a name that cannot be printed on one line, a field that is set in two
+            places, a grid axis that is no list of distinct values, or grids over different fields.
     """
 
     name: str
@@ -123,6 +124,7 @@ class Suite:
 
     def __post_init__(self) -> None:
         with located(f"suite {self.name!r}"):
+            _mapping("variants", self.variants)
             known = self.known_names()
             _mapping("base", self.base, known)
             for grid in self.grids:
@@ -134,11 +136,12 @@ class Suite:
                     _distinct(f"grid axis {field}", values)
                     if field in self.base:
                         raise ValueError(f"{field} is in base and in grid; leave it in one of them")
-            _mapping("variants", self.variants)
             for variant, overrides in self.variants.items():
+                if not variant.isprintable() or not variant.strip():
+                    raise ValueError(f"variant {variant!r}: a name must be text that can be printed on one line")
                 _mapping(f"variant {variant!r}", overrides, known)
                 for field in overrides:
-                    if field in self.grid:
+                    if field in self.grids[0]:
                         raise ValueError(f"variant {variant!r} sets {field}, which is a grid axis")
             if not isinstance(self.reference, str):
                 raise ValueError(f"reference must name a variant, not be {shown(self.reference)}")
@@ -157,10 +160,16 @@ class Suite:
         Raises:
             ValueError: There is no such objective, or one of one's own cannot be loaded.
         """
-        places = [self.base, *self.variants.values(), *self.grids, settings]
-        named = [place.get("objective") for place in places if isinstance(place, Mapping)]
-        names = [name for value in named for name in (value if isinstance(value, list) else [value])]
-        return known_names(*(find_objective(name) for name in names if isinstance(name, str)))
+        variants = ((f"variant {variant!r}", fields) for variant, fields in self.variants.items())
+        grids = (("grid", grid) for grid in self.grids)
+        objectives = []
+        for place, fields in (("base", self.base), *variants, *grids, ("settings", settings)):
+            named = fields.get("objective") if isinstance(fields, Mapping) else None
+            for name in named if isinstance(named, list) else [named]:
+                if isinstance(name, str):
+                    with located(place):
+                        objectives.append(find_objective(name))
+        return known_names(*objectives)
 
     def field(self, variant: str, name: str) -> Any:
         """The value of a config field that a variant asks for, None where neither it nor the base does."""
@@ -186,21 +195,17 @@ class Suite:
         """Every variant at every grid point, point by point, so that comparisons are complete early.
 
         Raises:
-            ValueError: An impossible config, or a variant that is the same experiment as the reference; it is named.
+            ValueError: An impossible config, or two variants that are the same experiment; they are named.
         """
         runs = []
         for point in self.points():
-            configs = {}
+            experiments: dict[Config, str] = {}
             for variant, overrides in self.variants.items():
-                with located(f"suite {self.name!r}, {variant} {point_text(point)}".strip()):
-                    configs[variant] = Config.from_dict({**self.base, **overrides, **point})
-            reference = configs[self.reference].resolved()
-            for variant, config in configs.items():
-                if variant != self.reference and config.resolved() == reference:
-                    at = f" at {point_text(point)}" if point else ""
-                    raise ValueError(
-                        f"suite {self.name!r}: variant {variant!r} is the same experiment as {self.reference!r}{at}"
-                    )
+                with located(f"suite {self.name!r}, {variant} {point_text(point)}".rstrip()):
+                    config = Config.from_dict({**self.base, **overrides, **point})
+                    other = experiments.setdefault(config.resolved(), variant)
+                    if other != variant:
+                        raise ValueError(f"variant {variant!r} is the same experiment as {other!r}")
                 runs.append(Run(variant, point, config))
         return runs
 
@@ -230,13 +235,14 @@ class Suite:
         Raises:
             ValueError: An unknown field, or one that a variant sets itself.
         """
-        base, grids, known = dict(self.base), [dict(grid) for grid in self.grids], self.known_names(settings)
-        for field, value in settings.items():
-            if field not in known:
-                raise unknown_name("config field", field, known)
+        base, grids = dict(self.base), [dict(grid) for grid in self.grids]
+        with located(f"suite {self.name!r}"):
+            _mapping("settings", settings, self.known_names(settings))
             for variant, overrides in self.variants.items():
-                if field in overrides:
-                    raise ValueError(f"{field} cannot be set: it is what variant {variant!r} is about")
+                for field in settings:
+                    if field in overrides:
+                        raise ValueError(f"{field} cannot be set: it is what variant {variant!r} is about")
+        for field, value in settings.items():
             if isinstance(value, list) or field in grids[0]:
                 base.pop(field, None)
                 grids = [{**grid, field: value if isinstance(value, list) else [value]} for grid in grids]
@@ -247,7 +253,8 @@ class Suite:
             shared = {field: settings.get(field, value) for field, value in tuning.at.items()}
             tuning = dataclasses.replace(tuning, at=shared)
         # Two results, of the queries and of the validation part, must not have one name.
-        name = f"{self.name}_validation" if settings.get("scored_on") == "validation" else self.name
+        elsewhere = settings.get("scored_on") == "validation" != self.base.get("scored_on")
+        name = f"{self.name}_validation" if elsewhere else self.name
         return dataclasses.replace(self, name=name, base=base, grids=grids, tuning=tuning)
 
     def where(self, wanted: Mapping[str, Any]) -> Suite:
@@ -260,17 +267,18 @@ class Suite:
             ValueError: A field that is no grid axis, or a value that is planned nowhere.
         """
         grids = self.grids
-        for field, value in wanted.items():
-            values = value if isinstance(value, list) else [value]
-            if field not in self.grid:
-                raise unknown_name("grid axis", field, self.grid)
-            for one in values:
-                if one not in self.grid[field]:
-                    raise ValueError(f"{field} {one!r} is not planned in suite {self.name!r}; to set it, use --set")
-            kept = [{**grid, field: [one for one in grid[field] if one in values]} for grid in grids]
-            grids = [grid for grid in kept if grid[field]]
-        if not grids:
-            raise ValueError(f"no point of suite {self.name!r} is planned with {as_yaml(dict(wanted))}")
+        with located(f"suite {self.name!r}"):
+            for field, value in wanted.items():
+                values = value if isinstance(value, list) else [value]
+                if field not in self.grid:
+                    raise unknown_name("grid axis", field, self.grid)
+                for one in values:
+                    if one not in self.grid[field]:
+                        raise ValueError(f"{field} {shown(one)} is not planned; to set it, use --set")
+                kept = [{**grid, field: [one for one in grid[field] if one in values]} for grid in grids]
+                grids = [grid for grid in kept if grid[field]]
+            if not grids:
+                raise ValueError(f"no point is planned with {as_yaml(dict(wanted))}")
         return dataclasses.replace(self, grids=grids)
 
     def select(self, patterns: Iterable[str], among: Iterable[str] | None = None) -> list[str]:
@@ -288,7 +296,8 @@ class Suite:
         for pattern in patterns:
             matches = fnmatch.filter(variants, pattern)
             if not matches:
-                raise unknown_name("variant", pattern, variants)
+                with located(f"suite {self.name!r}"):
+                    raise unknown_name("variant", pattern, variants)
             chosen.update(matches)
         return [variant for variant in variants if variant in chosen]
 
@@ -317,7 +326,10 @@ def load_suite(name_or_path: str) -> Suite:
         variants = _mapping("variants", content.get("variants"))
         if not variants:
             raise ValueError("there must be at least one variant")
-        grid: Any = content.get("grid") or {}
+        grid: Any = content.get("grid", {})
+        grids = grid if isinstance(grid, list) else [grid]
+        if "grid" in content and (not grids or not all(grids)):
+            raise ValueError("grid must name fields, each with a list of values; without grid a variant is one run")
         tuning = content.get("tuning")
         if tuning is not None:
             _mapping("tuning", tuning, [field.name for field in dataclasses.fields(Tuning)])
@@ -330,7 +342,7 @@ def load_suite(name_or_path: str) -> Suite:
         about=" ".join(content["about"].split()),
         base=content.get("base") or {},
         variants=variants,
-        grids=grid if isinstance(grid, list) and grid else [grid],
+        grids=grids,
         reference=content.get("reference", next(iter(variants))),
         tuning=tuning,
         **({} if path.parent.resolve() == SUITES.resolve() else {"directory": path.parent}),
@@ -419,8 +431,10 @@ def parse_yaml(text: str) -> Any:
     """
     try:
         return yaml.load(text, Loader=_Loader)
-    except Exception as error:  # on texts made to break it, it raises nearly anything
-        raise ValueError(f"this is no YAML: {' '.join(str(error).split())[:300] or type(error).__name__}") from None
+    except yaml.YAMLError as error:
+        raise ValueError(brief(f"this is no YAML: {error}")) from None
+    except Exception as error:  # from values that are not what they say, such as `!!int x`, or from a thousand brackets
+        raise ValueError(brief(f"this is no YAML: {type(error).__name__}: {error}")) from None
 
 
 def as_yaml(value: Any) -> str:
@@ -429,24 +443,35 @@ def as_yaml(value: Any) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML keeps the last of two equal keys and says nothing; here the second one is an error."""
+    """YAML without two of its surprises.
+
+    It keeps the last of two equal keys and says nothing; here the second one is an error. Mappings that merge others
+    (``<<``) can double in size with each line; suites extend one another instead.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    message = f"key {key.value!r} is given twice"
-                    raise yaml.constructor.ConstructorError(None, None, message, key.start_mark)
+                fault = "is given twice" if key.value in seen else "is not known here" if key.value == "<<" else ""
+                if fault:
+                    raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} {fault}", key.start_mark)
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
 def shown(value: Any) -> str:
     """A value as an error message shows it: not more than its beginning."""
-    brief = reprlib.Repr()
-    brief.maxlevel, brief.maxstring, brief.maxother, brief.maxlong = 3, 60, 60, 30
-    return brief.repr(value)
+    beginning = reprlib.Repr()
+    beginning.maxlevel, beginning.maxstring, beginning.maxother, beginning.maxlong = 3, 60, 60, 30
+    return beginning.repr(value)
+
+
+def brief(message: str) -> str:
+    """An error message on one line, without its middle where it is too long."""
+    message = " ".join(message.split())
+    half = LONGEST // 2
+    return message if len(message) <= LONGEST else f"{message[:half]} … {message[-half:]}"
 
 
 def _distinct(what: str, values: Any) -> None:
@@ -479,8 +504,8 @@ def _mapping(what: str, value: Any, known: list[str] | None = None) -> dict[str,
 
 @contextlib.contextmanager
 def located(place: str) -> Iterator[None]:
-    """Prefixes the message of a ValueError with where it arose."""
+    """Prefixes the message of a ValueError with where it arose, and makes one short line of it."""
     try:
         yield
     except ValueError as error:
-        raise ValueError(f"{place}: {error}") from None
+        raise ValueError(brief(f"{place}: {error}")) from None

@@ -45,7 +45,8 @@ def test_the_training_notebook_trains_a_method_of_ones_own_on_the_validation_par
     tiny = {"dataset": "orl", "width": 0.05, "epochs": 1, "bits": 8, "device": "cpu", "dtype": "float32"}
     (tmp_path / "pull.py").write_text(OWN)
     own = {"objective": "pull.py:Pull", "tau": 0.4}
-    path = write_suite(tmp_path / "own.yaml", base={**tiny, "scored_on": "validation"}, variants={"own": own}, grid={})
+    base = {**tiny, "scored_on": "validation"}
+    path = write_suite(tmp_path / "own.yaml", base=base, variants={"own": own}, grid={"seed": [0]})
     assert run_suite(load_suite(path), tmp_path, jobs=1) == 0
     [directory] = (tmp_path / "complete").iterdir()
     result = read_run(directory)["result"]

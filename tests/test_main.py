@@ -136,7 +136,7 @@ def test_run_command_with_a_failed_run_exits_with_1(small: str, fast: list, tmp_
         (["run", "orl_quick", "--where", "bits"], "--set and --where take FIELD=VALUE, not 'bits'"),
         (
             ["run", "orl_quick", "--where", "bits=24"],
-            "bits 24 is not planned in suite 'orl_quick'",
+            "suite 'orl_quick': bits 24 is not planned; to set it, use --set",
         ),
         (["report", "orl_quick", "--where", "bit=12"], "unknown grid axis 'bit'; did you mean 'bits'"),
         (["run", "orl_quick", "--set", "bits=[1"], "this is no YAML"),

@@ -84,12 +84,13 @@ def test_a_damaged_run_is_run_again(small: str, fast: list, tmp_path: Path, dama
     assert read_run(first)["result"]["metrics"]["map"] > 0
 
 
-def test_equal_runs_run_once_and_are_shown_under_each_variant(small: str, fast: list, tmp_path: Path) -> None:
-    variants = {"full": {}, "a": {"head": "fc"}, "b": {"head": "fc"}}
-    path = write_suite(Path(small), variants=variants)
+def test_runs_of_one_identity_run_once_and_are_shown_under_each_variant(small: str, fast: list, tmp_path: Path) -> None:
+    """As those on two copies of the same faces."""
+    variants = {"full": {"root": "faces"}, "copy": {"root": "copy"}, "fc": {"head": "fc", "root": "faces"}}
+    path = write_suite(Path(small), base={"dataset": "folder", "width": 0.25}, variants=variants)
     run_small(path, tmp_path)
     assert len(fast) == 12
-    assert collect(load_suite(path), tmp_path)["variant"].value_counts().to_dict() == {"full": 6, "a": 6, "b": 6}
+    assert collect(load_suite(path), tmp_path)["variant"].value_counts().to_dict() == dict.fromkeys(variants, 6)
 
 
 def test_a_failed_run_does_not_stop_the_others(small: str, fast: list, tmp_path: Path, capsys) -> None:
