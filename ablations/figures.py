@@ -27,8 +27,11 @@ def seen_against_unseen(statistics: pd.DataFrame) -> Figure:
             row = here.loc[variant]
             arms = {"xerr": [row["seen_half_width"]], "yerr": [row["unseen_half_width"]], "elinewidth": 1}
             ax.errorbar([row["seen"]], [row["unseen"]], **arms, color=color, marker=marker, linestyle="", label=variant)
-        ax.set(title=point, xlabel="MAP, seen people")
+        ax.set(xlabel="MAP, seen people")
+        ax.set_title(point, parse_math=False)
     axes[0][0].set_ylabel("MAP, unseen people")
-    axes[0][-1].legend(bbox_to_anchor=(1.02, 1), loc="upper left", fontsize="small")
+    legend = axes[0][-1].legend(bbox_to_anchor=(1.02, 1), loc="upper left", fontsize="small")
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a variant's name may hold a $
     fig.tight_layout()
     return fig

@@ -2,10 +2,12 @@ import io
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from ablations.figures import seen_against_unseen
 from dcbh_core import Faces
 from dcbh_core.figures import (
     code_strips,
@@ -76,3 +78,10 @@ def test_names_with_dollars_and_marks_are_drawn_as_they_are():
         draw()
         plt.gcf().canvas.draw()
         plt.close("all")
+
+
+def test_variants_with_dollars_are_drawn_as_they_are():
+    rows = [{"point": "bits=$\\frac{$", "variant": name, "seen": 0.5, "unseen": 0.4} for name in ("$\\frac{$", "$x$")]
+    seen_against_unseen(pd.DataFrame(rows).assign(seen_half_width=0.1, unseen_half_width=0.1))
+    plt.gcf().canvas.draw()
+    plt.close("all")
