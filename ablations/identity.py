@@ -10,7 +10,7 @@ import ast
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +50,13 @@ class Identity:
 
 def identify(
     configs: Iterable[Config], resolve: Callable[[Config], Config] = Config.resolved, threads: int = 1
-) -> list[Identity]:
-    """The identity of each config. Each distinct data set and split is loaded once.
+) -> Iterator[Identity]:
+    """The identity of each config, one by one. Each distinct data set and split is loaded once.
 
     Args:
         configs: As they are asked for.
         resolve: Fills a config in, with the hardware of where it is to run.
+        threads: Of each run; how many there are moves the last digits of sums.
 
     Raises:
         ValueError: The faces of a config are not what they should be, or cannot be split.
@@ -63,7 +64,6 @@ def identify(
     """
     faces: dict[Data, str] = {}
     common = common_sources()
-    identities = []
     for config in configs:
         data = config.data()
         if data not in faces:
@@ -71,8 +71,7 @@ def identify(
         sources = common | method_sources(config)
         whole = _sha256([_settings(resolve(config)), faces[data], sources, threads])
         name = f"{config.dataset}-{config.bits}bit-seed{config.seed}-{whole[:12]}"
-        identities.append(Identity(name, whole, settings_hash(config), faces[data], sources))
-    return identities
+        yield Identity(name, whole, settings_hash(config), faces[data], sources)
 
 
 def settings_hash(config: Config) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import inspect
 import json
 import os
 import secrets
@@ -28,13 +29,15 @@ from typing import Any
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from dcbh_core.config import Config
+from dcbh_core.config import Config, Data
+from dcbh_core.faces import load_split
+from dcbh_core.losses import Objective
 from dcbh_core.rehearsal import rehearse
 
 from .attempt import NOTEBOOK, Outcome, Task, attempts
 from .identity import Identity, changed_sources, complete_runs, identify, parse_run, read_run
 from .suite import Run, Suite, located
-from .workers import Resolve, Workers, cluster_workers, local_workers, work_directory
+from .workers import Resolve, Workers, cluster_workers, local_workers, resolved_here, work_directory
 
 LOST = "the dask scheduler was lost; start it and the same command again"
 POLL_SECONDS = 1.0  # between looks at workers that come and go, and at runs that another runner holds
@@ -63,7 +66,7 @@ class Planned:
 
 
 def plan(
-    suite: Suite, out: Path, only: Sequence[str] = (), resolve: Resolve = Config.resolved, threads: int = 1
+    suite: Suite, out: Path, only: Sequence[str] = (), resolve: Resolve = resolved_here, threads: int = 1
 ) -> list[Planned]:
     """The suite's runs, and whether each is complete in ``out``.
 
@@ -72,10 +75,11 @@ def plan(
         out: The output directory.
         only: The variants that are wanted, by name or pattern; none means all.
         resolve: Fills in a config with the hardware of where it is to run.
+        threads: Of each run.
 
     Raises:
-        ValueError: Anything that would keep a run from starting: a config, a data set, an unknown variant, or a head or
-            an objective of one's own that does not work.
+        ValueError: Anything that would keep a run from starting: a config, a data set, a device, more people than an
+            objective can serve, an unknown variant, or a head or an objective of one's own that does not work.
         OSError: A data set cannot be loaded, or the training notebook is missing.
     """
     chosen = suite.select(only or suite.variants)
@@ -84,15 +88,33 @@ def plan(
         with located(f"suite {suite.name!r}, {run.label}"):
             rehearse(run.config)
     identities = identify((run.config for run in runs), resolve, threads)
+    people: dict[Data, int] = {}
     others = {(found["identity"]["settings"], found["identity"]["faces"]): found for found in complete_runs(out)[::-1]}
     planned = []
-    for run, identity in zip(runs, identities, strict=True):
+    for run in runs:
+        with located(f"suite {suite.name!r}, {run.label}"):
+            identity, config = next(identities), resolve(run.config)
+            _check_people(run.config, people)
         complete = _is_complete(out / "complete" / identity.name, identity)
         other = others.get((identity.settings, identity.faces))
         changed = changed_sources(other["identity"]["sources"], identity.sources) if other and not complete else []
         own_files = {name: path.read_bytes() for name, path in run.config.own_files().items()}
-        planned.append(Planned(run, resolve(run.config), own_files, identity, complete, changed))
+        planned.append(Planned(run, config, own_files, identity, complete, changed))
     return planned
+
+
+def _check_people(config: Config, people: dict[Data, int]) -> None:
+    """Refuse more people than the objective can serve; ``people`` keeps their number for each data set and split.
+
+    Raises:
+        ValueError: There are more.
+    """
+    objective, data = config.objective_class, config.data()
+    if inspect.getattr_static(objective, "check_people") is inspect.getattr_static(Objective, "check_people"):
+        return  # it serves any number, and the faces need not be loaded
+    if data not in people:
+        people[data] = load_split(config).training.num_identities
+    objective.check_people(people[data], config.bits)
 
 
 def _of_methods(config: Config) -> Config:

@@ -75,13 +75,13 @@ def local_workers(out: Path, jobs: int | None, threads: int) -> Iterator[Workers
         fork_server(threads).start()  # from the main thread, as it ends with the one that started it
     executor = ThreadPoolExecutor(jobs)
     try:
-        yield Workers(executor, function, lambda: jobs, _resolved_here, str(work_directory(out)))
+        yield Workers(executor, function, lambda: jobs, resolved_here, str(work_directory(out)))
     finally:
         ended.set()
         executor.shutdown(cancel_futures=True)
 
 
-def _resolved_here(config: Config) -> Config:
+def resolved_here(config: Config) -> Config:
     """The config filled in for this machine.
 
     Raises:
@@ -183,7 +183,7 @@ def cores() -> int:
 
 def _hardware(device: str, dtype: str) -> tuple[str, str]:
     """What a device and a dtype are on this machine, where they are "auto"."""
-    config = Config(device=device, dtype=dtype).resolved()
+    config = resolved_here(Config(device=device, dtype=dtype))
     return config.device, config.dtype
 
 

@@ -14,7 +14,8 @@ from tests.stub_suite import OWN, edit, run_small
 
 
 def whole(**values: object) -> str:
-    return identify([Config(**values)])[0].whole
+    [one] = identify([Config(**values)])
+    return one.whole
 
 
 def test_equal_resolved_configs_have_one_identity(small: str) -> None:
@@ -32,9 +33,9 @@ def test_a_config_field_changes_the_identity(small: str, change: dict) -> None:
 
 
 def test_faces_change_the_identity(small: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = identify([Config()])
+    before = whole()
     monkeypatch.setattr(identity, "faces_hash", lambda config: "other faces")
-    assert identify([Config()])[0].whole != before[0].whole
+    assert whole() != before
 
 
 def test_the_place_of_the_faces_does_not_change_the_identity(small: str) -> None:
@@ -62,7 +63,7 @@ def test_every_part_of_a_split_changes_the_hash_of_faces(monkeypatch: pytest.Mon
 def test_each_distinct_split_is_loaded_once(small: str, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = []
     monkeypatch.setattr(identity, "faces_hash", lambda config: loaded.append(config.data().split_seed) or "faces")
-    identify([Config(bits=bits, split_seed=split) for bits in (12, 48) for split in (None, 0, 1)])
+    list(identify(Config(bits=bits, split_seed=split) for bits in (12, 48) for split in (None, 0, 1)))
     assert loaded == [0, 1]
 
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
 from distributed import LocalCluster
 from filelock import FileLock
 
@@ -135,6 +136,38 @@ def test_nothing_starts_if_one_config_is_impossible(small: str, fast: list, tmp_
     with pytest.raises(ValueError, match="full 0 bits seed 0: bits must be at least 1"):
         run_small(small, tmp_path, bits=[12, 0])
     assert fast == []
+
+
+def test_nothing_starts_if_an_objective_cannot_serve_so_many_people(small: str, fast: list, tmp_path: Path) -> None:
+    """Forty, on ORL."""
+    path = write_suite(Path(small), variants={"full": {}, "csq": {"objective": "csq"}})
+    with pytest.raises(ValueError, match="suite 'small', csq 5 bits seed 0: 40 people need a code centre each"):
+        run_small(path, tmp_path, bits=[6, 5])
+    assert fast == []
+    assert run_small(path, tmp_path, bits=6, seed=0) == 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA here")
+@pytest.mark.parametrize("options", [[], ["--dry-run"]], ids=["run", "dry run"])
+def test_nothing_starts_without_the_device_that_is_asked_for(
+    small: str, fast: list, tmp_path: Path, capsys, options: list[str]
+) -> None:
+    path = write_suite(Path(small), variants={"full": {}, "gpu": {"device": "cuda"}})
+    assert main(["run", path, "--out", str(tmp_path), *options]) == 2
+    assert capsys.readouterr().err.startswith("error: suite 'small', gpu 12 bits seed 0: device 'cuda' was asked for")
+    assert fast == []
+
+
+def test_what_is_wrong_with_the_faces_names_the_variant(small: str, fast: list, tmp_path: Path, monkeypatch) -> None:
+    def faces_hash(config: Config) -> str:
+        if config.queries_per_identity == 99:
+            raise ValueError("too few photographs")
+        return "faces"
+
+    monkeypatch.setattr(identity, "faces_hash", faces_hash)
+    path = write_suite(Path(small), variants={"full": {}, "many": {"queries_per_identity": 99}})
+    with pytest.raises(ValueError, match="suite 'small', many 12 bits seed 0: too few photographs"):
+        run_small(path, tmp_path)
 
 
 def test_nothing_starts_if_one_data_set_is_missing(small: str, fast: list, tmp_path: Path, monkeypatch) -> None:
