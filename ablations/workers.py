@@ -7,7 +7,6 @@ import dataclasses
 import itertools
 import os
 import queue
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -20,7 +19,6 @@ import torch
 from dcbh_core.config import Config, require_device
 
 from .attempt import Outcome, Task, attempt, unpacked
-from .execution import fork_server
 from .identity import changed_sources, common_sources, identify
 
 Resolve = Callable[[Config], Config]
@@ -71,8 +69,6 @@ def local_workers(out: Path, jobs: int | None, threads: int) -> Iterator[Workers
         finally:
             free.put(gpu)
 
-    if sys.platform == "linux":
-        fork_server(threads).start()  # from the main thread, as it ends with the one that started it
     executor = ThreadPoolExecutor(jobs)
     try:
         yield Workers(executor, function, lambda: jobs, resolved_here, str(work_directory(out)))
