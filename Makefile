@@ -19,7 +19,7 @@ test: $(INSTALLED)  ## Lint, types, size of the core, and all tests
 bench: $(INSTALLED)  ## Measure training, evaluation, search and t-SNE on this machine (about five minutes on two cores)
 	$(VENV) -m benchmarks
 
-test-faults: $(INSTALLED)  ## Kill, fill up and damage running batches: they must end in the same table (about five minutes)
+test-faults: $(INSTALLED)  ## Kill, fill up and damage running batches: they must end in the same table (ten to fifteen minutes)
 	$(VENV) -m pytest -m faults tests/test_faults.py
 
 test-browser: $(INSTALLED)  ## Open notebook 6 in JupyterLab and all pages of the book in Chromium (about two minutes)
