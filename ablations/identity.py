@@ -10,6 +10,7 @@ import ast
 import dataclasses
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,10 @@ class Identity:
         settings: Hash of the config as it was asked for, with device and dtype still "auto".
         faces: Hash of the faces of its split.
         sources: Name of each source file that is executed -> hash of what it does (see ``source_hash``).
+        threads: Of its arithmetic; their number moves the last digits of sums, and with them whole trainings.
+
+    Raises:
+        TypeError: An attribute is of another type.
     """
 
     name: str
@@ -46,6 +51,12 @@ class Identity:
     settings: str
     faces: str
     sources: dict[str, str]
+    threads: int
+
+    def __post_init__(self) -> None:
+        texts = (self.name, self.whole, self.settings, self.faces, *self.sources, *self.sources.values())
+        if not all(isinstance(text, str) for text in texts) or not isinstance(self.threads, int):
+            raise TypeError("its identity is not made of texts and a number of threads")
 
 
 def identify(
@@ -56,7 +67,7 @@ def identify(
     Args:
         configs: As they are asked for.
         resolve: Fills a config in, with the hardware of where it is to run.
-        threads: Of each run; how many there are moves the last digits of sums.
+        threads: Of each run.
 
     Raises:
         ValueError: The faces of a config are not what they should be, or cannot be split.
@@ -71,7 +82,7 @@ def identify(
         sources = common | method_sources(config)
         whole = _sha256([_settings(resolve(config)), faces[data], sources, threads])
         name = f"{config.dataset}-{config.bits}bit-seed{config.seed}-{whole[:12]}"
-        yield Identity(name, whole, settings_hash(config), faces[data], sources)
+        yield Identity(name, whole, settings_hash(config), faces[data], sources, threads)
 
 
 def settings_hash(config: Config) -> str:
@@ -193,19 +204,22 @@ def parse_run(run_json: bytes, result_json: bytes) -> dict[str, Any]:
         if run["result_sha256"] != hashlib.sha256(result_json).hexdigest():
             raise ValueError("result.json is not the one that the run has left")
         identity = Identity(**run["identity"])
-        float(run["seconds"])
         for field, value in run["config"].items():
             if field != "root" and result["config"][field] != value:
                 raise ValueError(f"it ran another config: {field} is {result['config'][field]!r}, not {value!r}")
-        if result.get("faces", identity.faces) != identity.faces:
+        if result["faces"] != identity.faces:
             raise ValueError("the faces were changed while the suite ran; start it again")
-        float(result["metrics"]["map"])
-        float(result["timings"]["train_s"])
-        for name in ("device", "dtype", "threads", "machine", "torch"):
-            str(result["environment"][name])
+        numbers = {"seconds": run["seconds"], "map": result["metrics"]["map"], "train_s": result["timings"]["train_s"]}
+        for name, number in (numbers | result["metrics"]).items():
+            if not isinstance(number, int | float) or not abs(number) <= sys.float_info.max:
+                raise ValueError(f"{name} must be a finite number, not {type(number).__name__}")
+        texts = [run["config"]["device"], run["config"]["dtype"]]
+        texts += [result["environment"][name] for name in ("device", "dtype", "machine", "torch")]
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("device, dtype, machine and torch must be texts")
     except KeyError as error:
         raise ValueError(f"{error} is missing") from None
-    except (AttributeError, OverflowError, RecursionError, TypeError) as error:
+    except (AttributeError, RecursionError, TypeError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from None
     return {**run, "result": result}
 

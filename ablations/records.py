@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import json
 import re
 from collections.abc import Sequence
@@ -40,7 +41,10 @@ def record(suite: Suite, frame: pd.DataFrame, command: str, part: str = "") -> P
     missing = missing_runs(suite, frame)
     if missing:
         raise ValueError(f"only a complete suite is recorded; missing runs: {', '.join(missing)}")
-    machines = {f"{row.machine}, {row.dtype}, torch {row.torch}" for row in frame.itertuples()}
+    machines = {
+        f"{row.machine}, {row.dtype}, torch {row.torch}, {row.threads} thread{'' if row.threads == '1' else 's'}"
+        for row in frame.itertuples()
+    }
     head = {
         "title": suite.title,
         "command": command,
@@ -52,7 +56,8 @@ def record(suite: Suite, frame: pd.DataFrame, command: str, part: str = "") -> P
     path = suite.directory / (f"{suite.name}.{part}.csv" if part else f"{suite.name}.csv")
     values = frame[["variant", *fields, *metrics, "seconds"]].round(dict.fromkeys([*metrics, "seconds"], 6))
     _together([values, *(_read(other) for other in _parts(suite.name, suite.directory) if other != path)], suite.name)
-    path.write_text("".join(f"# {key}: {value}\n" for key, value in head.items()) + values.to_csv(index=False), "utf-8")
+    lines = [f"# {key}: {' '.join(value.split())}\n" for key, value in head.items()]
+    path.write_text("".join(lines) + values.to_csv(index=False), "utf-8")
     return path
 
 
@@ -94,9 +99,10 @@ def _parts(name: str, directory: Path) -> list[Path]:
 
 def _read(path: Path) -> pd.DataFrame:
     """A recorded file, with the machine of its head in a column."""
-    text = path.read_text("utf-8")
-    machine = re.search("^# machine: (.*)$", text, re.M)
-    frame = read_table(io.StringIO(re.sub("^#.*\n", "", text, flags=re.M)))
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    head = list(itertools.takewhile(lambda line: line.startswith("#"), lines))
+    machine = re.search("^# machine: (.*)$", "".join(head), re.M)
+    frame = read_table(io.StringIO("".join(lines[len(head) :])))
     return frame.assign(machine=machine[1]) if machine else frame
 
 

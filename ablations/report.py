@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -20,11 +21,12 @@ import pandas as pd
 from filelock import FileLock
 from scipy.stats import t as student_t
 
+from dcbh_core.config import Config
 from dcbh_core.methods import unknown_name
 
 from .execution import execute
 from .identity import REPORT_NOTEBOOK, changed_sources, complete_runs, notebook, settings_hash, sources_of
-from .suite import Suite, as_yaml, load_suite, point_text
+from .suite import Run, Suite, as_yaml, load_suite, point_text
 
 # Baselines of a MAP: metrics of the reference's own runs.
 CHANCE, PIXELS, DESCRIPTOR = "chance", "raw pixels", "descriptor, not binarised"
@@ -46,8 +48,8 @@ TITLES = {"map": "MAP", "map_worst": "MAP, worst order of ties", "map_best": "MA
 def collect(suite: Suite, out: str | os.PathLike[str], any_source: bool = False) -> pd.DataFrame:
     """The suite's complete runs in the output directory ``out``. The faces need not be there.
 
-    Where several runs fit, those count whose device and dtype are this machine's, of these the ones with the fewest
-    threads, and of these the newest.
+    Where several runs fit, those count whose device and dtype are this machine's, of these the ones with as many
+    threads as most runs of the suite, and of these the newest.
 
     Args:
         suite: Whose runs they are.
@@ -56,7 +58,7 @@ def collect(suite: Suite, out: str | os.PathLike[str], any_source: bool = False)
 
     Returns:
         One row per complete run: ``variant``, ``seed``, the grid fields, all metrics, ``seconds`` of training,
-        ``device``, ``dtype``, ``threads``, ``machine``, ``torch``, ``faces`` and ``identity`` (hashes), and
+        ``device``, ``dtype``, ``machine``, ``torch``, ``threads``, ``faces`` and ``identity`` (hashes), and
         ``changed``: the source files that are not the same any more, in one text.
 
     Raises:
@@ -65,28 +67,35 @@ def collect(suite: Suite, out: str | os.PathLike[str], any_source: bool = False)
     there: dict[str, list[dict[str, Any]]] = {}
     for found in complete_runs(Path(out)):
         there.setdefault(found["identity"]["settings"], []).append(found)
+    candidates: list[tuple[Run, dict[str, str], list[dict[str, Any]]]] = []
+    for run in suite.runs():
+        sources = sources_of(run.config)
+        fitting = there.get(settings_hash(run.config), [])
+        fitting = [found for found in fitting if any_source or found["identity"]["sources"] == sources]
+        candidates.append((run, sources, fitting))
+    numbers = Counter(threads for *_, fitting in candidates for threads in {_threads(found) for found in fitting})
+    usual = max(numbers, key=lambda threads: (numbers[threads], -threads), default=1)
+
+    def preference(found: dict[str, Any], sources: dict[str, str], here: Config) -> tuple[bool, bool, bool]:
+        other_machine = any(found["config"][name] != getattr(here, name) for name in ("device", "dtype"))
+        return found["identity"]["sources"] != sources, other_machine, _threads(found) != usual
+
     rows: list[dict[str, Any]] = []
     faces: dict[Any, str] = {}
-    for run in suite.runs():
-        sources, here = sources_of(run.config), run.config.resolved()
-
-        def fit(found: dict[str, Any], sources: dict[str, str] = sources, here: Any = here) -> tuple[bool, bool, str]:
-            other_machine = [found["config"][name] != getattr(here, name) for name in ("device", "dtype")]
-            threads = str(found["result"]["environment"]["threads"]).rjust(9)
-            return found["identity"]["sources"] != sources, any(other_machine), threads
-
-        candidates = sorted(there.get(settings_hash(run.config), []), key=fit)
-        if not candidates or (fit(candidates[0])[0] and not any_source):
+    for run, sources, fitting in candidates:
+        if not fitting:
             continue
-        result, identity = candidates[0]["result"], candidates[0]["identity"]
+        here = run.config.resolved()
+        best = min(fitting, key=lambda found: preference(found, sources, here))
+        result, identity = best["result"], best["identity"]
         if faces.setdefault(run.config.data(), identity["faces"]) != identity["faces"]:
             raise ValueError(
                 f"{run.label} was run on other faces than the runs before it and must not be compared with them; run "
                 "the suite again to replace it"
             )
-        environment = {name: str(result["environment"][name]) for name in ENVIRONMENT}
+        environment = {**result["environment"], "threads": str(identity["threads"])}
         row = {"variant": run.variant, "seed": run.config.seed, **run.point, **result["metrics"]}
-        row |= {"seconds": result["timings"]["train_s"], **environment}
+        row |= {"seconds": result["timings"]["train_s"], **{name: environment[name] for name in ENVIRONMENT}}
         row |= {"faces": identity["faces"], "identity": identity["whole"]}
         rows.append({**row, "changed": ", ".join(changed_sources(identity["sources"], sources))})
     frame = pd.DataFrame(rows, columns=None if rows else list(dict.fromkeys(["variant", "seed", *suite.grid, "map"])))
@@ -399,9 +408,12 @@ def _refuse_mixed(suite: Suite, frame: pd.DataFrame) -> None:
             f"{row['variant']} {point_text({field: row[field] for field in suite.grid})} ({row[column]})"
             for row in firsts.to_dict("records")
         )
-        raise ValueError(
-            f"runs of different {column} must not be compared: {both}; run the suite again, alike, in another --out"
-        )
+        raise ValueError(f"runs of different {column} must not be compared: {both}; run the whole suite again, alike")
+
+
+def _threads(found: dict[str, Any]) -> int:
+    """Of a run that ``complete_runs`` has found."""
+    return int(found["identity"]["threads"])
 
 
 def _at(frame: pd.DataFrame, point: Mapping[str, Any]) -> pd.DataFrame:

@@ -89,14 +89,17 @@ def plan(
             rehearse(run.config)
     identities = identify((run.config for run in runs), resolve, threads)
     people: dict[Data, int] = {}
-    others = {(found["identity"]["settings"], found["identity"]["faces"]): found for found in complete_runs(out)[::-1]}
+    others = {
+        (found["identity"]["settings"], found["identity"]["faces"], found["identity"]["threads"]): found
+        for found in complete_runs(out)[::-1]
+    }
     planned = []
     for run in runs:
         with located(f"suite {suite.name!r}, {run.label}"):
             identity, config = next(identities), resolve(run.config)
             _check_people(run.config, people)
         complete = _is_complete(out / "complete" / identity.name, identity)
-        other = others.get((identity.settings, identity.faces))
+        other = others.get((identity.settings, identity.faces, identity.threads))
         changed = changed_sources(other["identity"]["sources"], identity.sources) if other and not complete else []
         own_files = {name: path.read_bytes() for name, path in run.config.own_files().items()}
         planned.append(Planned(run, config, own_files, identity, complete, changed))

@@ -34,7 +34,9 @@ if new_people or scored_on == "validation":
     metrics |= {{f"unseen_{{name}}": value / 2 for name, value in metrics.items()}}
 environment = {{"device": device, "dtype": dtype, "machine": "a CPU", "torch": "2.13"}}
 environment["threads"] = os.environ.get("OMP_NUM_THREADS")
-result = {{"config": config, "metrics": metrics, "environment": environment, "timings": {{"train_s": 1.5}}}}
+faces = os.environ.get("FACES", f"faces of {{dataset}}, split {{split_seed}}, {{scored_on}}")
+result = {{"config": config, "faces": faces, "metrics": metrics, "environment": environment}}
+result["timings"] = {{"train_s": 1.5}}
 (out / "result.json").write_text(json.dumps(result))
 """
 REPORT_STUB = """
@@ -113,7 +115,7 @@ def made_up(suite: Suite, seeds: list[int]) -> pd.DataFrame:
     for number, run in enumerate(suite.with_settings({"seed": seeds}).runs()):
         score = 0.5 + 0.3 * math.sin(number * number)
         baselines = {"chance": 0.05, "pixels": 0.31, "descriptor": score + 0.01 * math.cos(number)}
-        machine = {"machine": "2-core x86-64 CPU", "dtype": "float32", "torch": "2.13"}
+        machine = {"machine": "2-core x86-64 CPU", "dtype": "float32", "torch": "2.13", "threads": "1"}
         rows.append({"variant": run.variant, **run.point, "map": score, **baselines, "seconds": 1.23456789, **machine})
     return pd.DataFrame(rows)
 

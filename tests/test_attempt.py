@@ -26,6 +26,23 @@ def test_a_run_whose_source_changed_while_it_ran_is_a_failure(
     assert "FAILED, losses.py was changed while the suite ran; start it again" in capsys.readouterr().err
 
 
+def test_a_run_whose_faces_changed_while_the_suite_ran_is_a_failure(
+    small: str, fast: list, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    """The one that loads them thereafter; the one before it keeps its result."""
+    honest = attempt.execute
+
+    def execute(*arguments) -> None:
+        honest(*arguments)
+        monkeypatch.setenv("FACES", "those of somebody else")
+
+    monkeypatch.setattr(attempt, "execute", execute)
+    assert run_suite(load_suite(small).with_settings({"bits": 12, "seed": 0}), tmp_path, jobs=1) == 1
+    said = capsys.readouterr().err
+    assert "full 12 bits seed 0: MAP 0.530" in said
+    assert "no_center 12 bits seed 0: FAILED, the faces were changed while the suite ran; start it again" in said
+
+
 def test_a_notebook_that_leaves_no_result_is_a_failure(small: str, fast: list, tmp_path: Path, monkeypatch) -> None:
     """Even if an earlier start had left one."""
     name = plan(load_suite(small), tmp_path)[0].identity.name

@@ -9,6 +9,9 @@ import pytest
 
 from ablations import identity
 from ablations.identity import changed_sources, identify, source_hash
+from ablations.report import collect
+from ablations.runner import plan, status
+from ablations.suite import load_suite
 from dcbh_core import Config, Split
 from tests.stub_suite import OWN, edit, run_small
 
@@ -238,32 +241,66 @@ def test_threads_change_the_identity(small: str) -> None:
     assert one.settings == two.settings
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda run: run.update(config=[]),
-        lambda run: run.update(seconds=10**400),
-        lambda run: run.update(identity="none"),
-        lambda run: run.update(config={"bits": [[[]]]}),
-    ],
-)
-def test_a_damaged_run_json_of_any_kind_is_not_counted(small: str, fast: list, tmp_path: Path, change) -> None:
+DAMAGES = [
+    *[{"config": value} for value in ([], {}, {"bits": [[[]]]}, None)],
+    *[{"seconds": value} for value in (10**400, "1.0", float("nan"), [])],
+    *[{"identity": value} for value in ("none", {}, [])],
+    *[{field.name: value} for field in dataclasses.fields(identity.Identity) for value in ([], None)],  # of identity
+    {"sources": {"losses.py": 1}},
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=str)
+def test_a_damaged_run_json_of_any_kind_is_not_counted_and_stops_nothing(
+    small: str, fast: list, tmp_path: Path, damage: dict
+) -> None:
     run_small(small, tmp_path)
     directory = next((tmp_path / "complete").iterdir())
     run = json.loads((directory / "run.json").read_text())
-    change(run)
+    damaged = run if set(damage) <= set(run) else run["identity"]
+    damaged.update(damage)
     (directory / "run.json").write_text(json.dumps(run))
     with pytest.raises(ValueError, match="unusable result"):
         identity.read_run(directory)
-    assert len(identity.complete_runs(tmp_path)) == 11
-
-
-def test_deep_json_is_not_counted(small: str, fast: list, tmp_path: Path) -> None:
+    assert [planned.complete for planned in plan(load_suite(small), tmp_path)].count(False) == 1
+    assert len(collect(load_suite(small), tmp_path)) == 11
+    assert status(tmp_path).startswith("small: 11 of 12 runs complete")
+    fast.clear()
     run_small(small, tmp_path)
+    assert len(fast) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("metrics", {"map": 0.5, "precision_at_50": "0.5"}),
+        ("metrics", [0.5]),
+        ("metrics", {"map": 10**400}),
+        ("timings", {}),
+        ("environment", {"device": "cpu", "dtype": "float32", "machine": ["a CPU"], "torch": "2.13"}),
+        ("environment", None),
+        ("config", None),
+        ("faces", None),
+    ],
+)
+def test_a_result_of_another_form_is_not_counted(
+    small: str, fast: list, tmp_path: Path, key: str, value: object
+) -> None:
+    run_small(small, tmp_path, bits=12, seed=0)
     directory = next((tmp_path / "complete").iterdir())
-    (directory / "run.json").write_text("[" * 100_000)
-    with pytest.raises(ValueError, match="unusable result"):
-        identity.read_run(directory)
+    edit(directory / "result.json", key, value)
+    assert len(identity.complete_runs(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "null", "[1", "\x00", '{"identity": ' * 100_000])
+@pytest.mark.parametrize("file", ["run.json", "result.json"])
+def test_a_file_of_anything_else_is_not_counted(
+    small: str, fast: list, tmp_path: Path, file: str, content: str
+) -> None:
+    run_small(small, tmp_path, bits=12, seed=0)
+    directory = next((tmp_path / "complete").iterdir())
+    (directory / file).write_text(content)
+    assert len(identity.complete_runs(tmp_path)) == 1
 
 
 def test_a_run_on_faces_that_were_changed_meanwhile_is_no_result_of_its_identity(

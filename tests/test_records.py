@@ -1,5 +1,6 @@
 """Recorded results come back as they were, and no run is recorded twice."""
 
+import dataclasses
 from pathlib import Path
 
 import pandas as pd
@@ -21,13 +22,13 @@ def test_recorded_metrics_come_back(small: str, tmp_path: Path) -> None:
         "# title: A small suite",
         "# command: python -m ablations run small",
         "# seeds: 0, 1, 2",
-        "# machine: 2-core x86-64 CPU, float32, torch 2.13",
+        "# machine: 2-core x86-64 CPU, float32, torch 2.13, 1 thread",
     ]
     back = recorded("small", tmp_path)
     columns = ["variant", "seed", "bits", "map", "chance", "pixels", "descriptor", "seconds"]
     pd.testing.assert_frame_equal(back[columns], frame[columns].round(6))
     assert list(back.columns) == [*columns, "machine"]
-    assert set(back["machine"]) == {"2-core x86-64 CPU, float32, torch 2.13"}
+    assert set(back["machine"]) == {"2-core x86-64 CPU, float32, torch 2.13, 1 thread"}
     numbers = ["mean", "half_width", "difference", "difference_half_width"]
     pd.testing.assert_frame_equal(summary(back, suite)[numbers], summary(frame, suite)[numbers], atol=1e-5)
 
@@ -50,10 +51,10 @@ def test_parts_of_a_suite_come_back_together(small: str, tmp_path: Path) -> None
     back = recorded("small", tmp_path)
     pd.testing.assert_frame_equal(summary(back, suite), summary(whole.round(6), suite))
     assert {bits: set(rows["machine"]) for bits, rows in back.groupby("bits")} == {
-        12: {"a GPU, float32, torch 2.13"},
-        48: {"a CPU, float32, torch 2.13"},
+        12: {"a GPU, float32, torch 2.13, 1 thread"},
+        48: {"a CPU, float32, torch 2.13, 1 thread"},
     }
-    assert "These runs are from machines of different kinds: a CPU, float32, torch 2.13; a GPU" in " ".join(
+    assert "These runs are from machines of different kinds: a CPU, float32, torch 2.13, 1 thread; a GPU" in " ".join(
         notes(suite, back)
     )
 
@@ -75,10 +76,18 @@ def test_nothing_recorded_is_an_error(tmp_path: Path) -> None:
 
 def test_recorded_names_are_texts(small: str, tmp_path: Path) -> None:
     """Those that look like numbers, like nothing, or like a comment as well."""
-    variants = {"6": {}, "None": {"center_weight": 0}, "3 # 4": {"block_size": 3}}
+    variants = {"6": {}, "None": {"center_weight": 0}, "3 # 4": {"block_size": 3}, '#5, "\u00e9"': {"block_size": 5}}
     suite = load_suite(write_suite(Path(small), variants=variants))
     record(suite, made_up(suite, [0, 1, 2]), "command")
     assert recorded("small", tmp_path)["variant"].unique().tolist() == list(variants)
+
+
+def test_a_title_of_two_lines_does_not_break_a_recorded_file(small: str, tmp_path: Path) -> None:
+    suite = dataclasses.replace(load_suite(small), title="One\nvariant,seed,\n# machine: none")
+    record(suite, made_up(suite, [0, 1, 2]).assign(threads="4"), "command")
+    back = recorded("small", tmp_path)
+    assert len(back) == 12
+    assert set(back["machine"]) == {"2-core x86-64 CPU, float32, torch 2.13, 4 threads"}
 
 
 def test_committed_results_fit_their_suites() -> None:

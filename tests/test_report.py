@@ -38,7 +38,7 @@ from tests.stub_suite import GRIDS, REPORT_STUB, edit, made_up, run_small, write
 
 NOTEBOOKS = identity.NOTEBOOKS  # the shipped ones, before a fixture puts stubs in their place
 
-MACHINE = {"device": "cpu", "dtype": "float32", "machine": "a CPU", "torch": "2.13", "threads": None}
+MACHINE = {"device": "cpu", "dtype": "float32", "machine": "a CPU", "torch": "2.13"}
 
 
 def test_a_table_counts_the_seeds_of_each_point(tmp_path: Path) -> None:
@@ -391,6 +391,7 @@ def test_runs_on_different_faces_are_not_mixed(small: str, fast: list, tmp_path:
     suite = load_suite(small)
     run_suite(suite, tmp_path, jobs=1, only=["full"])
     monkeypatch.setattr(identity, "faces_hash", lambda config: "other faces")
+    monkeypatch.setenv("FACES", "other faces")
     run_suite(suite, tmp_path, jobs=1, only=["no_center"])
     with pytest.raises(ValueError, match="no_center 12 bits seed 0 was run on other faces than the runs before it"):
         collect(suite, tmp_path)
@@ -535,11 +536,22 @@ def test_missing_runs_of_an_empty_frame_are_all(small: str, tmp_path: Path) -> N
 
 
 def test_runs_of_different_threads_are_not_mixed(small: str, fast: list, tmp_path: Path) -> None:
-    run_small(small, tmp_path)
-    path = tmp_path / "complete" / plan(load_suite(small), tmp_path)[1].identity.name / "result.json"
-    edit(path, "environment", {**MACHINE, "threads": "2"})
-    with pytest.raises(ValueError, match=r"different threads .*full 12 bits seed 0 \(.*no_center 12 bits seed 0 \(2\)"):
-        collect(load_suite(small), tmp_path)
+    suite = load_suite(small)
+    for variant, threads in (("full", 1), ("no_center", 2)):
+        run_suite(suite, tmp_path, jobs=1, threads=threads, only=[variant])
+    message = r"different threads .*: full 12 bits seed 0 \(1\) and no_center 12 bits seed 0 \(2\)"
+    with pytest.raises(ValueError, match=message):
+        collect(suite, tmp_path)
+    run_suite(suite, tmp_path, jobs=1, threads=2)
+    assert set(collect(suite, tmp_path)["threads"]) == {"2"}
+
+
+def test_of_several_numbers_of_threads_that_of_most_runs_counts(small: str, fast: list, tmp_path: Path) -> None:
+    suite = load_suite(small)
+    run_suite(suite, tmp_path, jobs=1, threads=2)
+    run_suite(suite, tmp_path, jobs=1, threads=1, only=["full"])
+    assert set(collect(suite, tmp_path)["threads"]) == {"2"}
+    assert len(fast) == 18
 
 
 HOSTILE = """A <img src=x onerror="document.title='run'"> [x](javascript:alert(1)) `c` $x$ & **b** | end\nnext"""

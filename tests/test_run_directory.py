@@ -118,6 +118,7 @@ def test_a_written_run_reads_back(trained: Trained, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == names  # no checkpoint
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["metrics"] == measured.metrics
+    assert result["faces"] == split.fingerprint()
     assert Config.from_dict(result["config"]) == CONFIG.resolved()
     with (tmp_path / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
