@@ -20,6 +20,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from typing import Any
 
 # What a notebook's process and its kernel import anyway.
@@ -47,7 +48,7 @@ PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 class ForkServer:
     """A process to fork from, and the line to it.
 
-    It is started by ``start`` or when it is first needed, and ends with the thread that started it.
+    It is started when it is first needed, and ends with this process.
 
     Args:
         variables: Its environment. What libraries read when they are imported must be in it, as numbers of threads.
@@ -59,16 +60,39 @@ class ForkServer:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the process, if it does not run."""
+        """Start the process, if it does not run.
+
+        Raises:
+            OSError: It cannot be started.
+        """
         if self.process is not None and self.process.poll() is None:
             return
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-m", __name__, str(theirs.fileno())]
-        # A session of its own: Ctrl-C in the terminal reaches the asking process alone.
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=self.variables, start_new_session=True
-        )
-        theirs.close()
+        started: Future[subprocess.Popen[bytes]] = Future()
+
+        def launch() -> None:
+            # The system ends the server with the thread that started it, so this one stays until the server has ended.
+            try:
+                # A session of its own: Ctrl-C in the terminal reaches the asking process alone.
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    env=self.variables,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                started.set_exception(error)
+                return
+            started.set_result(process)
+            process.wait()
+
+        threading.Thread(target=launch, daemon=True).start()
+        try:
+            self.process = started.result()
+        finally:
+            theirs.close()
 
     def fork(self, arguments: list[str], messages: int, environment: Mapping[str, str]) -> ForkedProcess:
         """A new process that calls ``execution.main(*arguments)`` in this process's directory.

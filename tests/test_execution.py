@@ -128,9 +128,10 @@ def test_a_runner_that_was_killed_leaves_no_connection_file_once_the_next_has_en
 def test_a_fork_server_that_was_killed_costs_an_attempt_and_no_more(tmp_path: Path) -> None:
     source, output = tmp_path / "long.ipynb", tmp_path / "out.ipynb"
     write_notebook(source, "seconds = 0", "import time; time.sleep(seconds)")
+    execute(source, output, {"seconds": 0})
+    server = fork_server(1).process
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(execute, source, output, {"seconds": 60})
-        server = wait_for(lambda: fork_server(1).process)
         wait_for(lambda: len(psutil.Process(server.pid).children(recursive=True)) == 3)  # watcher, papermill, kernel
         server.kill()
         with pytest.raises(NotebookError, match="papermill was ended by SIGKILL"):
