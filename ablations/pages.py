@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from latex2mathml.converter import convert
@@ -88,7 +89,7 @@ def html_page(
 def markdown_to_html(
     source: str, link: Callable[[str], str | None] = same_address, path: str | os.PathLike[str] = "."
 ) -> str:
-    """Markdown as Jupyter reads it, as HTML with formulas in MathML.
+    """Markdown as Jupyter reads it, as HTML with formulas in MathML; HTML in it is shown as text.
 
     Args:
         source: The Markdown.
@@ -141,9 +142,18 @@ def embedded(page: str, height: int, fallback: str) -> HTML:
 
 
 class _Renderer(IPythonRenderer):
-    """Markdown to HTML, with formulas as MathML."""
+    """Markdown to HTML, with formulas as MathML and HTML as text."""
 
     address: Callable[[str], str | None]
+
+    def inline_html(self, html: str) -> str:
+        return escape(html)
+
+    def block_html(self, html: str) -> str:
+        return f"<p>{escape(html)}</p>\n"
+
+    def block_mermaidjs(self, code: str) -> str:
+        return self.block_code(code)
 
     def block_math(self, body: str) -> str:
         return mathml(body, "block")

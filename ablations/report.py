@@ -251,8 +251,10 @@ def markdown(text: pd.DataFrame) -> str:
 
 
 def plain(text: str) -> str:
-    """A text for Markdown in which nothing is markup, HTML or a formula, on one line."""
-    return re.sub(r"([\\`*\[\]<>&|$])", r"\\\1", " ".join(str(text).split()))
+    """A text for Markdown in which nothing is markup, HTML, a link or a formula, on one line."""
+    special = r"[\\`*\[\]<>&|$~#]|(?<!\w)_|_(?!\w)|:(?=//)|^[-+=]+(?=\s|$)|^\d+(?=[.)](\s|$))"
+    # Not backslashes: what reads Markdown with formulas takes a backslash and a bracket for the beginning of one.
+    return re.sub(special, lambda found: "".join(f"&#{ord(sign)};" for sign in found[0]), " ".join(str(text).split()))
 
 
 def latex(text: pd.DataFrame) -> str:
@@ -262,20 +264,23 @@ def latex(text: pd.DataFrame) -> str:
 
 
 def notes(suite: Suite, frame: pd.DataFrame) -> list[str]:
-    """What a reader of the table must know, each as one sentence: missing runs, another source, several machines."""
+    """What a reader of the table must know, each as one sentence for Markdown.
+
+    They are about missing runs, another source, and several machines.
+    """
     sentences = []
     missing = missing_runs(suite, frame)
     if missing:
-        sentences.append(f"Missing runs ({len(missing)} of {len(suite)}): {plain(', '.join(missing))}.")
+        sentences.append(f"Missing runs ({len(missing)} of {len(suite)}): {', '.join(missing)}.")
     for changed, rows in frame[frame["changed"] != ""].groupby("changed") if "changed" in frame else ():
         sentences.append(
             f"Made by another source than the present one ({changed} changed since): {len(rows)} of {len(frame)} runs, "
-            f"of {plain(', '.join(dict.fromkeys(rows['variant'])))}."
+            f"of {', '.join(dict.fromkeys(rows['variant']))}."
         )
     if "machine" in frame and frame["machine"].nunique() > 1:
         machines = "; ".join(sorted(frame["machine"].unique()))
         sentences.append(f"These runs are from machines of different kinds: {machines}.")
-    return sentences
+    return [plain(sentence) for sentence in sentences]
 
 
 def missing_runs(suite: Suite, frame: pd.DataFrame) -> list[str]:
@@ -368,14 +373,14 @@ def write_tables(directory: str | os.PathLike[str], frame: pd.DataFrame, suite: 
 
 
 def caption(suite: Suite, frame: pd.DataFrame, metric: str = "map") -> str:
-    """What the entries of a table are, in a sentence."""
+    """What the entries of a table are, in a sentence for Markdown."""
     unseen = f"{UNSEEN}{metric}" in frame
     people = " among people of the training set (seen) and people kept out of it (unseen)" if unseen else ""
     numbers = sorted({suite.seeds_at(point) for point in suite.points(without="seed")})
     seeds = f"{numbers[0]} to {numbers[-1]}" if numbers[0] != numbers[-1] else f"{numbers[0]}"
     over = f" (mean over {seeds} seeds ± half-width of its 95 % t interval)" if numbers[0] >= 3 else ""
     title = TITLES.get(metric, metric)
-    return f"{title}{people}{over}; below the variants, their paired differences to {plain(suite.reference)}:"
+    return plain(f"{title}{people}{over}; below the variants, their paired differences to {suite.reference}:")
 
 
 def command(

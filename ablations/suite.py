@@ -294,7 +294,7 @@ class Suite:
         variants = list(self.variants if among is None else among)
         chosen = set()
         for pattern in patterns:
-            matches = fnmatch.filter(variants, pattern)
+            matches = [pattern] if pattern in variants else fnmatch.filter(variants, pattern)
             if not matches:
                 with located(f"suite {self.name!r}"):
                     raise unknown_name("variant", pattern, variants)

@@ -1,11 +1,13 @@
 """Reports summarise the runs of a suite, from their directories alone, and mix nothing that must not be compared."""
 
 import dataclasses
+import random
 import re
 import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
@@ -15,7 +17,7 @@ import scipy.stats
 
 from ablations import figures, identity, report
 from ablations.__main__ import main
-from ablations.pages import markdown_to_html
+from ablations.pages import html_page, markdown_to_html
 from ablations.report import (
     build_report,
     caption,
@@ -554,19 +556,116 @@ def test_of_several_numbers_of_threads_that_of_most_runs_counts(small: str, fast
     assert len(fast) == 18
 
 
-HOSTILE = """A <img src=x onerror="document.title='run'"> [x](javascript:alert(1)) `c` $x$ & **b** | end\nnext"""
+# Suites' texts and names in Markdown, and Markdown in pages.
+
+IMAGE, LINK = """<img src=x onerror="document.title='run'">""", "[x](javascript:alert(1))"
 
 
-def test_a_suites_texts_are_texts_and_no_markup(tmp_path: Path) -> None:
-    text = plain(HOSTILE)
-    page = markdown_to_html(f"{text}\n\n| {text} | y |\n| --- | --- |\n| 1 | 2 |")
-    assert "<img" not in page and "<a " not in page and "<code" not in page and "<math" not in page
-    assert "<strong" not in page
-    assert page.count("&lt;img src=x onerror=") == 2
-    assert page.count("<th") - page.count("<thead") == 2  # the bar in the name makes no column of its own
+class Seen(HTMLParser):
+    """What a browser sees of a page: its tags with their attributes, and the text of each element it meets."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes)))
+        self.text += " "
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def names(self) -> list[str]:
+        return [tag for tag, _ in self.tags]
+
+    def words(self) -> str:
+        return " ".join(self.text.split())
 
 
-def test_links_of_harmful_protocols_do_not_get_into_a_page() -> None:
-    page = markdown_to_html("[x](javascript:alert(1)) [y](https://example.org) [z](#there)")
-    assert "javascript" not in page
-    assert 'href="https://example.org"' in page and 'href="#there"' in page
+SIGNS = [
+    *"\\`*_{}[]()#+-.!|<>&$~=:\"'^%@/ \n\tab1",
+    *(
+        "](x)",
+        IMAGE,
+        LINK,
+        "$$",
+        "\\begin{equation}",
+        "\\(",
+        "\\)",
+        "```",
+        "---",
+        "&lt;",
+        "1. ",
+        "> ",
+        "<!--",
+        "[^1]: ",
+    ),
+    *("https://a.b", "a@b.c", "![", "\u2028", "\xa0"),
+]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_text_is_shown_as_it_is(seed: int) -> None:
+    draw = random.Random(seed)
+    for _ in range(200):
+        text = "".join(draw.choices(SIGNS, k=draw.randint(1, 8)))
+        words = " ".join(text.split())
+        paragraph = Seen(markdown_to_html(plain(text)))
+        assert (paragraph.names(), paragraph.words()) == (["p"] * bool(words), words)
+        heading = Seen(markdown_to_html(f"## {plain(text)} and"))
+        assert (heading.names(), heading.words()) == (["h2", "a"], f"{words} and".strip())
+        frame = pd.DataFrame({"variant": [f"{text} 1"], f"{text} 2": ["0.5"]})
+        cells = Seen(markdown_to_html(markdown(frame)))
+        assert cells.names() == ["table", "thead", "tr", "th", "th", "tbody", "tr", "td", "td"]
+        assert cells.words() == " ".join(f"variant {words} 2 {words} 1 0.5".split())
+
+
+HARMFUL = [
+    *("[x](javascript:alert(1))", "[x](JaVa&Tab;Script:alert(1))", "[x](&#1;javascript:alert(1))", "<javascript:a>"),
+    *("[x][y]\n\n[y]: javascript:alert(1)", "[x](data:text/html,a)", "![x](javascript:alert(1))", "[x](vbscript:a)"),
+    *(IMAGE, f"# {IMAGE}", "<script>alert(1)</script>", "<div onclick=a>\nb\n</div>", f"```mermaid\n{IMAGE}\n```"),
+]
+
+
+@pytest.mark.parametrize("source", HARMFUL)
+def test_nothing_in_markdown_can_act_in_a_page(source: str) -> None:
+    cells = [nbformat.v4.new_markdown_cell(source), nbformat.v4.new_code_cell("")]
+    cells[1].outputs = [nbformat.v4.new_output("display_data", {"text/markdown": source})]
+    assert_harmless(Seen(html_page(nbformat.v4.new_notebook(cells=cells), f"A {IMAGE}")))
+
+
+def assert_harmless(page: Seen) -> None:
+    for tag, attributes in page.tags:
+        assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
+        for name in ("href", "src"):
+            address = "".join(re.findall(r"[^\x00-\x20]", attributes.get(name) or ""))
+            scheme = re.match(r"[\w+.-]*:", address)
+            assert scheme is None or scheme[0] in ("http:", "https:", "mailto:") or address.startswith("data:image/")
+
+
+def test_links_of_other_protocols_do_get_into_a_page() -> None:
+    page = Seen(markdown_to_html("[x](https://example.org) [y](#there) [z](mailto:a@example.org) [w](a.ipynb)"))
+    addresses = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+    assert addresses == ["https://example.org", "#there", "mailto:a@example.org", "a.ipynb"]
+
+
+def test_the_shipped_notebook_shows_a_suites_texts_as_they_are(small: str, fast: list, tmp_path: Path) -> None:
+    """The real one, executed by the real papermill, on a suite whose texts and names are markup, HTML and links."""
+    names = [f"full | {IMAGE}", f"{LINK} | $x$ `c` **b**", "# [1]: _a_ ~~b~~"]
+    variants = dict(zip(names, ({}, {"center_weight": 0}, {"head": "fc"}), strict=True))
+    title, about = f"A {IMAGE} {LINK}\n# two", f"# Does {IMAGE} act?\n\n{LINK}"
+    path = write_suite(Path(small), title=title, about=about, variants=variants)
+    run_small(path, tmp_path, bits=12)
+    (tmp_path / "complete" / plan(load_suite(path), tmp_path)[4].identity.name / "run.json").unlink()  # a note says so
+    shutil.copy(NOTEBOOKS / identity.REPORT_NOTEBOOK, identity.NOTEBOOKS / identity.REPORT_NOTEBOOK)
+    directory = build_report(path, tmp_path)
+    page = Seen((directory / "report.html").read_text())
+    assert_harmless(page)
+    for words in (*names, title, about, f"Missing runs (10 of 18): {names[1]} 12 bits seed 1"):
+        assert " ".join(words.split()) in page.words()
+    table = Seen(markdown_to_html((directory / "table.md").read_text()))
+    rows = table.names().count("tr")
+    assert (rows, table.names().count("td")) == (1 + 9, 9 * 3)
+    assert_harmless(table)

@@ -401,6 +401,13 @@ def test_only_selects_variants_by_name_and_pattern() -> None:
     assert load_suite("orl").select(["no_c*", "fc"]) == ["no_center", "fc"]
 
 
+def test_a_name_that_looks_like_a_pattern_is_a_name(tmp_path: Path) -> None:
+    variants = {"full": {}, "fc [6]": {"head": "fc"}, "fc 6": {"head": "direct"}}
+    suite = load_suite(write_suite(tmp_path / "s.yaml", variants=variants))
+    assert suite.select(["fc [6]"]) == ["fc [6]"]
+    assert suite.select(suite.variants) == list(variants)
+
+
 def test_only_refuses_an_unknown_variant() -> None:
     with pytest.raises(ValueError, match="suite 'orl': unknown variant 'no_centre'; did you mean 'no_center'"):
         load_suite("orl").select(["no_centre"])
