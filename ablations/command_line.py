@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 import textwrap
 import warnings
@@ -12,35 +11,34 @@ from pathlib import Path
 from typing import Any
 
 from .execution import NotebookError
-from .identity import complete_runs
 from .records import record, record_figure
-from .report import build_report, collect, command
+from .report import build_report, collect, command, is_reportable
 from .runner import other_source, plan, run_suite, status
-from .suite import Suite, load_suite, parse_yaml, suite_names
+from .suite import Suite, brief, load_suite, located, parse_yaml, shown, suite_names
 from .tuning import scores, tuning_suite, tuning_text
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str], command: str) -> int:
     """Do what the command line says.
 
     Args:
-        arguments: Those of the command line; None takes this process's.
+        arguments: Those of the command line.
+        command: All of it, to be typed again.
 
     Returns:
-        The exit status: 0; 1 if a run failed; 2 for anything wrong with what was asked; 130 if interrupted.
+        The exit status: 0; 1 if a run failed; 2 for anything wrong with what was asked.
+
+    Raises:
+        KeyboardInterrupt: It was interrupted.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
-    options.command = shlex.join(["python", "-m", "ablations", *arguments])
+    options.command = command
     warnings.showwarning = lambda message, *_, **__: print(f"note: {message}", file=sys.stderr)
     try:
         return int(options.do(options))
     except (ValueError, OSError, NotebookError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {brief(str(error))}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"interrupted; go on with: {options.command}", file=sys.stderr)
-        return 130
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -60,8 +58,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.dry_run:
         return _say_plan(suite, options)
     failed = _run_suite(suite, options)
-    again = command("report", options.suite, _fields(options.set), _fields(options.where), options.out)
-    if complete_runs(options.out):
+    if is_reportable(suite, options.out):
+        again = command("report", options.suite, _fields(options.set), _fields(options.where), options.out)
         print(f"report: {again}", file=sys.stderr)
     return 1 if failed else 0
 
@@ -158,8 +156,9 @@ def _fields(texts: Sequence[str]) -> dict[str, Any]:
     for text in texts:
         field, equals, value = text.partition("=")
         if not equals:
-            raise ValueError(f"--set and --where take FIELD=VALUE, not {text!r}")
-        fields[field] = parse_yaml(value)
+            raise ValueError(f"--set and --where take FIELD=VALUE, not {shown(text)}")
+        with located(shown(text)):
+            fields[field] = parse_yaml(value)
     return fields
 
 
@@ -185,6 +184,10 @@ def _retries(text: str) -> int:
     return int(text)
 
 
+def _directory(text: str) -> Path:
+    return Path(text).expanduser()  # shells leave the ~ of --out=~/runs as it is
+
+
 def _part(text: str) -> str:
     if text and not text.replace("_", "a").replace("-", "a").isalnum():
         raise argparse.ArgumentTypeError(f"must be of letters, digits, - and _, as it names a file, not {text!r}")
@@ -203,7 +206,7 @@ def _parser() -> argparse.ArgumentParser:
     running.set_defaults(do=_run)
     watching = verbs.add_parser("status", help="say what is complete, running, failed and waiting")
     watching.add_argument(
-        "out", nargs="?", type=Path, default=Path("runs"), metavar="DIR", help="where runs lie (default: runs)"
+        "out", nargs="?", type=_directory, default=Path("runs"), metavar="DIR", help="where runs lie (default: runs)"
     )
     watching.set_defaults(do=_status)
     reporting = verbs.add_parser("report", help="make a page of tables and figures of a suite's complete runs")
@@ -220,7 +223,7 @@ def _parser() -> argparse.ArgumentParser:
             help="set a config field; a list becomes a grid axis",
         )
         verb.add_argument(
-            "--out", type=Path, default=Path("runs"), metavar="DIR", help="where runs lie (default: runs)"
+            "--out", type=_directory, default=Path("runs"), metavar="DIR", help="where runs lie (default: runs)"
         )
     for verb in (running, reporting):
         verb.add_argument(

@@ -64,15 +64,7 @@ def collect(suite: Suite, out: str | os.PathLike[str], any_source: bool = False)
     Raises:
         ValueError: Runs of different devices, dtypes, threads or faces would be mixed, or a config is impossible.
     """
-    there: dict[str, list[dict[str, Any]]] = {}
-    for found in complete_runs(Path(out)):
-        there.setdefault(found["identity"]["settings"], []).append(found)
-    candidates: list[tuple[Run, dict[str, str], list[dict[str, Any]]]] = []
-    for run in suite.runs():
-        sources = sources_of(run.config)
-        fitting = there.get(settings_hash(run.config), [])
-        fitting = [found for found in fitting if any_source or found["identity"]["sources"] == sources]
-        candidates.append((run, sources, fitting))
+    candidates = _candidates(suite, out, any_source)
     numbers = Counter(threads for *_, fitting in candidates for threads in {_threads(found) for found in fitting})
     usual = max(numbers, key=lambda threads: (numbers[threads], -threads), default=1)
 
@@ -414,6 +406,27 @@ def _refuse_mixed(suite: Suite, frame: pd.DataFrame) -> None:
             for row in firsts.to_dict("records")
         )
         raise ValueError(f"runs of different {column} must not be compared: {both}; run the whole suite again, alike")
+
+
+def is_reportable(suite: Suite, out: str | os.PathLike[str]) -> bool:
+    """Whether any run of the suite is complete in the output directory ``out``, under the present source."""
+    return any(fitting for *_, fitting in _candidates(suite, out, any_source=False))
+
+
+def _candidates(
+    suite: Suite, out: str | os.PathLike[str], any_source: bool
+) -> list[tuple[Run, dict[str, str], list[dict[str, Any]]]]:
+    """Each run of the suite, its present sources, and the complete runs that are the same experiment, newest first."""
+    there: dict[str, list[dict[str, Any]]] = {}
+    for found in complete_runs(Path(out)):
+        there.setdefault(found["identity"]["settings"], []).append(found)
+    candidates = []
+    for run in suite.runs():
+        sources = sources_of(run.config)
+        same = there.get(settings_hash(run.config), [])
+        same = [found for found in same if any_source or found["identity"]["sources"] == sources]
+        candidates.append((run, sources, same))
+    return candidates
 
 
 def _threads(found: dict[str, Any]) -> int:

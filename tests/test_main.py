@@ -15,8 +15,8 @@ from tests.stub_suite import OWN, run_small, write_own, write_suite
 
 
 def test_report_command(small: str, fast: list, tmp_path: Path, monkeypatch, capsys) -> None:
-    """The whole command, with a stub report notebook executed by the real papermill."""
-    out = tmp_path / "runs"
+    """The whole command, with a stub report notebook executed by the real papermill; papermill formats paths."""
+    out = tmp_path / "{bits} runs"
     run_small(small, out)
     arguments = ["report", small, "--set", "seed=[0, 1]", "--where", "bits=12", "--out", str(out)]
     assert main([*arguments, "--record"]) == 0
@@ -93,6 +93,13 @@ def test_run_command_says_how_to_report(small: str, fast: list, tmp_path: Path, 
     assert last == f"report: python -m ablations report {small} --set seed=0 --where bits=12 --out {tmp_path}"
 
 
+def test_the_output_directory_may_begin_at_home(small: str, fast: list, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["run", small, "--set", "bits=12", "--out=~/runs"]) == 0
+    assert main(["status", "~/runs"]) == 0
+    assert len(list((tmp_path / "runs" / "complete").iterdir())) == 6
+
+
 def test_where_chooses_what_is_run(small: str, fast: list, tmp_path: Path) -> None:
     assert main(["run", small, "--where", "bits=12", "--where", "seed=[2, 0]", "--out", str(tmp_path)]) == 0
     assert sorted({(parameters["bits"], parameters["seed"]) for parameters in fast}) == [(12, 0), (12, 2)]
@@ -155,6 +162,19 @@ def test_mistakes_are_one_sentence_and_status_2(small: str, capsys, arguments: l
     assert error.count("\n") == 1
 
 
+HUGE = ["9" * 400, "9" * 5000, "!!int ''", "[[1], [2]]", "[" * 900, "{a: 1}", "x" * 100_000, "[x, y, x]"]
+
+
+@pytest.mark.parametrize("value", HUGE, ids=lambda value: value[:10])
+@pytest.mark.parametrize("option", ["--set", "--where"])
+def test_a_value_made_to_break_it_is_one_short_sentence(small: str, capsys, option: str, value: str) -> None:
+    assert main(["run", small, option, f"bits={value}"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert len(error) < 500
+
+
 @pytest.mark.parametrize(("option", "value"), [("--timeout", "0"), ("--timeout", "an hour"), ("--retries", "-1")])
 def test_limits_must_be_numbers(option: str, value: str, capsys) -> None:
     with pytest.raises(SystemExit, match="2"):
@@ -179,10 +199,14 @@ def test_an_interrupt_while_modules_are_imported_is_one_sentence() -> None:
         "from ablations.__main__ import main; sys.exit(main(['list']))"
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert (result.returncode, result.stderr) == (130, "interrupted before anything began\n")
+    assert (result.returncode, result.stderr) == (130, "interrupted; go on with: python -m ablations list\n")
 
 
-def test_a_batch_of_which_nothing_is_complete_has_no_report_to_point_to(small: str, tmp_path: Path, capsys) -> None:
+def test_a_batch_of_which_nothing_is_complete_has_no_report_to_point_to(
+    small: str, fast: list, tmp_path: Path, capsys
+) -> None:
+    """Also where something else is complete beside it."""
+    run_small(small, tmp_path, bits=12, seed=0)
     assert main(["run", small, "--set", "seed=7", "--out", str(tmp_path)]) == 1
     assert "report:" not in capsys.readouterr().err
 
