@@ -16,6 +16,7 @@ from .report import build_report, collect, command, is_reportable
 from .runner import other_source, plan, run_suite, status
 from .suite import Suite, brief, load_suite, located, parse_yaml, shown, suite_names
 from .tuning import scores, tuning_suite, tuning_text
+from .workers import SchedulerLost
 
 
 def main(arguments: Sequence[str], command: str) -> int:
@@ -36,6 +37,9 @@ def main(arguments: Sequence[str], command: str) -> int:
     warnings.showwarning = lambda message, *_, **__: print(f"note: {message}", file=sys.stderr)
     try:
         return int(options.do(options))
+    except SchedulerLost as error:
+        print(f"error: {error}; start it, and go on with: {command}", file=sys.stderr)
+        return 2
     except (ValueError, OSError, NotebookError) as error:
         print(f"error: {brief(str(error))}", file=sys.stderr)
         return 2
@@ -121,7 +125,8 @@ def _report(options: argparse.Namespace) -> int:
 
 def _record(suite: Suite, options: argparse.Namespace, verb: str, part: str = "") -> Path:
     shown = {field: "DIR" if field == "root" else value for field, value in _fields(options.set).items()}
-    made_by = command(verb, load_suite(options.suite).name, shown, _fields(options.where))
+    only = options.only if verb == "tune" else ()
+    made_by = command(verb, load_suite(options.suite).name, shown, _fields(options.where), only=only)
     path = record(suite, collect(suite, options.out, options.any_source), made_by, part)
     print(f"recorded: {path}")
     return path
@@ -129,15 +134,14 @@ def _record(suite: Suite, options: argparse.Namespace, verb: str, part: str = ""
 
 def _tune(options: argparse.Namespace) -> int:
     suite = load_suite(options.suite).with_settings(_fields(options.set))
-    trials = tuning_suite(suite)
-    assert suite.tuning is not None
-    chosen = suite.select(options.only or ["*"], suite.tuning.own)
-    options.only = [name for name in trials.variants if name.partition(",")[0] in chosen]
+    trials = tuning_suite(suite, options.only or ["*"])
+    only, options.only = options.only, []
     failed = _run_suite(trials, options)
+    options.only = only
     frame = collect(trials, options.out)
     print(tuning_text(scores(frame, suite)))
-    if not failed and len(frame) == len(trials):
-        _record(trials, options, "tune")
+    if not failed and (options.record or not only):
+        _record(trials, options, "tune", options.record)
     return 1 if failed else 0
 
 
@@ -213,6 +217,13 @@ def _parser() -> argparse.ArgumentParser:
     reporting.set_defaults(do=_report)
     tuning = verbs.add_parser("tune", help="run what a suite tunes on the validation part, and keep the table")
     tuning.set_defaults(do=_tune, where=[], any_source=False)
+    tuning.add_argument(
+        "--record",
+        default="",
+        type=_part,
+        metavar="PART",
+        help="keep the table as SUITE_tuning.PART.csv, for other seeds or some of the trials",
+    )
     for verb in (running, reporting, tuning):
         verb.add_argument("suite", metavar="SUITE", help="a name from `list`, or a YAML file")
         verb.add_argument(

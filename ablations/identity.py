@@ -181,14 +181,15 @@ def read_run(directory: Path) -> dict[str, Any]:
 
     Returns:
         The content of its ``run.json`` (``identity``, ``config``, ``seconds`` that the run took, ``result_sha256``)
-        and, under ``result``, that of its ``result.json``.
+        and, under ``result``, that of its ``result.json``; and, under ``directory``, where it lies.
 
     Raises:
         ValueError: The directory is not complete, its result was changed, or it is that of another config.
         OSError: A file is missing.
     """
     try:
-        return parse_run((directory / "run.json").read_bytes(), (directory / "result.json").read_bytes())
+        run = parse_run((directory / "run.json").read_bytes(), (directory / "result.json").read_bytes())
+        return {**run, "directory": directory}
     except ValueError as error:
         raise ValueError(f"unusable result in {directory}: {error}") from None
 

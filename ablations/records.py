@@ -1,4 +1,4 @@
-"""Results that are kept: one small CSV per suite, or per part of it, committed under ``results``."""
+"""Results that are kept: one small CSV per suite, or per part of it, and beside it the AP of each query."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ import pandas as pd
 
 from dcbh_core.methods import unknown_name
 
-from .report import metrics_of, missing_runs, read_table
+from . import per_query
+from .per_query import PerQuery
+from .report import read_table
+from .run_directory import QUESTIONS
 from .suite import Suite
+from .tables import PER_QUERY, metrics_of, missing_runs, rows_of
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -23,7 +27,8 @@ RESULTS = Path(__file__).parent / "results"
 def record(suite: Suite, frame: pd.DataFrame, command: str, part: str = "") -> Path:
     """Write the suite's metrics to SUITE.csv, to be kept: comments on how they were made, then a row per run.
 
-    The file lies in ``ablations/results``, or beside a suite of one's own.
+    SUITE.npz beside it holds the AP of each query, and the person on it, of what the tables of MAP show. The files lie
+    in ``ablations/results``, or beside a suite of one's own.
 
     Args:
         suite: Whose runs they are.
@@ -58,6 +63,13 @@ def record(suite: Suite, frame: pd.DataFrame, command: str, part: str = "") -> P
     _together([values, *(_read(other) for other in _parts(suite.name, suite.directory) if other != path)], suite.name)
     lines = [f"# {key}: {' '.join(value.split())}\n" for key, value in head.items()]
     path.write_text("".join(lines) + values.to_csv(index=False), "utf-8")
+    if PER_QUERY in frame and frame[PER_QUERY].notna().all():
+        shown = {f"{one.prefix}map" for one in QUESTIONS if f"{one.prefix}map" in frame}
+        kept = {column for metric in shown for _, column in rows_of(frame, suite, metric).values()}
+        runs = [
+            PerQuery({name: one.ap[name] for name in one.ap if name in kept}, one.people) for one in frame[PER_QUERY]
+        ]
+        per_query.write(path.with_suffix(".npz"), runs)
     return path
 
 
@@ -103,6 +115,8 @@ def _read(path: Path) -> pd.DataFrame:
     head = list(itertools.takewhile(lambda line: line.startswith("#"), lines))
     machine = re.search("^# machine: (.*)$", "".join(head), re.M)
     frame = read_table(io.StringIO("".join(lines[len(head) :])))
+    if path.with_suffix(".npz").is_file():
+        frame[PER_QUERY] = pd.Series(per_query.read(path.with_suffix(".npz")), frame.index, object)
     return frame.assign(machine=machine[1]) if machine else frame
 
 

@@ -8,7 +8,7 @@ import io
 import json
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from dcbh_core import DCBH, Config, Evaluation, Faces, Split, evaluate
-from dcbh_core.metrics import evaluate_chance, evaluate_vectors
+from dcbh_core.metrics import evaluate_asymmetric, evaluate_chance, evaluate_vectors
 from dcbh_core.model import write_atomically
-from dcbh_core.shallow import LinearHash, itq, lsh
+from dcbh_core.shallow import LinearHash, class_number, itq, lda_itq, lsh
 from dcbh_core.training import History
 
 TOP = 50  # precision of the top 50, as in the paper
@@ -26,12 +26,40 @@ RADIUS = 2  # lookup radius, as in the paper
 PARTS = ("queries", "gallery", "new_queries", "new_gallery")
 
 
+class Question(NamedTuple):
+    """Who is sought among whom.
+
+    Attributes:
+        prefix: In front of the names of its metrics.
+        title: In a word or two.
+        queries: The part of the split whose faces are sought.
+        galleries: The parts among which they are sought; none are the other queries.
+    """
+
+    prefix: str
+    title: str
+    queries: str
+    galleries: tuple[str, ...]
+
+
+# The first is the field's own. The second asks a network that has learnt its gallery by heart about photographs that
+# training has not seen; the third about people whom it has not seen; the last two about both kinds, as in life.
+QUESTIONS = (
+    Question("", "seen", "queries", ("gallery",)),
+    Question("held_out_", "held out", "queries", ()),
+    Question("unseen_", "unseen", "new_queries", ("new_gallery",)),
+    Question("open_", "open, known", "queries", ("gallery", "new_gallery")),
+    Question("open_unseen_", "open, unseen", "new_queries", ("gallery", "new_gallery")),
+)
+
+
 class Encoded(NamedTuple):
-    """A part of a split as the network sees it; each face has passed it once."""
+    """Faces as the network sees them; each has passed it once."""
 
     images: np.ndarray  # (n, 3, 32, 32) uint8
     labels: np.ndarray  # (n,) int64
     descriptors: np.ndarray  # (n, d) float32
+    relaxed: np.ndarray  # (n, bits) float32
     codes: np.ndarray  # (n, bits) bool
 
 
@@ -40,9 +68,10 @@ class Measured(NamedTuple):
 
     Attributes:
         metrics: By name; see ``measure``.
-        evaluation: On the people of the training set.
-        arrays: What ``evaluation.npz`` holds: ``ap`` (queries,), and of each part of the split, as ``queries_codes``,
-            codes (n, bits) bool and labels (n,) int64.
+        evaluation: Of the first question.
+        arrays: What ``evaluation.npz`` holds: for each metric that is a MAP ``ap_METRIC`` (queries,) float64, for each
+            part of the split, as ``queries_codes``, codes (n, bits) bool and labels (n,) int64, and the names of the
+            people that ``queries`` and ``new_queries`` show, (people,), as ``queries_names``.
         faces: ``Split.fingerprint`` of what was measured on.
     """
 
@@ -56,32 +85,55 @@ def measure(model: DCBH, split: Split) -> Measured:
     """All metrics of a run.
 
     Their names: ``map``, ``map_worst``, ``map_best``, ``precision_at_50`` (only for galleries that large),
-    ``precision_radius_2``, ``recall_radius_2``; the baselines ``chance`` and ``pixels``, MAP of a random ranking and of
-    raw pixels by Euclidean distance; and ``descriptor``, MAP of the descriptor before binarisation, likewise. With
-    people kept out of training in the split the same among them with ``unseen_`` in front.
+    ``precision_radius_2``, ``recall_radius_2``; how many faces are in the ``gallery``, and how many of them are
+    ``relevant`` to a query on average; the baselines ``chance`` and ``pixels``, MAP of a random ranking and of
+    raw pixels by Euclidean distance; and what binarisation cost: ``descriptor`` and ``descriptor_cosine``, MAP of the
+    model's own descriptors, and ``asymmetric``, MAP of queries that are not binarised against codes.
 
     On an objective that the shallow methods are measured with (``Objective.shallow``) also these, with as many bits,
-    fitted to the training faces: ``lsh_pixels``, ``itq_pixels``, ``lsh_descriptor``, ``itq_descriptor`` (ITQ only where
-    there are faces enough).
+    fitted to the training faces: ``lsh_pixels``, ``itq_pixels``, ``lda_itq_pixels``, ``lsh_descriptor``,
+    ``itq_descriptor``, ``lda_itq_descriptor`` (ITQ only where there are faces enough, LDA where there are people
+    enough); and ``class_number``, the answer of the code classifier as a code.
+
+    They are of the first of ``QUESTIONS``. The others have theirs with a prefix in front, where the split can ask them:
+    where each known person has two queries, and where there are unseen people.
     """
     passed: dict[int, Encoded] = {}  # the gallery is the training part too
 
     def encoded(faces: Faces) -> Encoded:
         if id(faces) not in passed:
-            descriptors = model.describe(faces.images)
-            passed[id(faces)] = Encoded(faces.images, faces.labels, descriptors, model.binarize(descriptors))
+            f = model.describe(faces.images)
+            passed[id(faces)] = Encoded(faces.images, faces.labels, f, model.relax(f), model.binarize(f))
         return passed[id(faces)]
 
     parts = {name: encoded(part) for name in PARTS if (part := getattr(split, name)) is not None}
     shallow = _shallow(model, encoded(split.training)) if model.config.objective_class.shallow else {}
-    evaluation, metrics = _metrics(parts["queries"], parts["gallery"], shallow)
-    if "new_queries" in parts:
-        _, unseen = _metrics(parts["new_queries"], parts["new_gallery"], shallow)
-        metrics |= {f"unseen_{name}": value for name, value in unseen.items()}
-    arrays = {"ap": evaluation.ap}
+    metrics: dict[str, float] = {}
+    ap: dict[str, np.ndarray] = {}
+    evaluations = []
+    # In the open gallery unseen people have labels of their own.
+    open_parts = {
+        name: part._replace(labels=part.labels + split.training.num_identities) if name.startswith("new_") else part
+        for name, part in parts.items()
+    }
+    for question in QUESTIONS:
+        if not {question.queries, *question.galleries} <= set(parts):
+            continue
+        queries, gallery = open_parts[question.queries], None
+        if question.galleries:
+            gallery = _joined([open_parts[name] for name in question.galleries])
+        elif (np.bincount(queries.labels) == 1).any():
+            continue  # somebody has no second query to be found
+        evaluation, found, average_precisions = _metrics(queries, gallery, shallow)
+        evaluations.append(evaluation)
+        metrics |= {f"{question.prefix}{name}": value for name, value in found.items()}
+        ap |= {f"ap_{question.prefix}{name}": values for name, values in average_precisions.items()}
+    arrays = dict(ap)
     for name, part in parts.items():
         arrays |= {f"{name}_codes": part.codes, f"{name}_labels": part.labels}
-    return Measured(metrics, evaluation, arrays, split.fingerprint())
+        if name.endswith("queries"):
+            arrays[f"{name}_names"] = np.array(getattr(split, name).names)
+    return Measured(metrics, evaluations[0], arrays, split.fingerprint())
 
 
 def write_run(
@@ -148,8 +200,13 @@ def environment(config: Config) -> dict[str, Any]:
     }
 
 
+def _joined(parts: Sequence[Encoded]) -> Encoded:
+    """The faces of all parts."""
+    return parts[0] if len(parts) == 1 else Encoded(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
 def _shallow(model: DCBH, training: Encoded) -> dict[str, Callable[[Encoded], np.ndarray]]:
-    """The shallow methods, on pixels and on the model's descriptors: metric -> from a part of a split to its codes."""
+    """The shallow methods, on pixels and on the model's descriptors: metric -> from faces to their codes."""
     bits, seed = model.config.bits, model.config.seed
     encoders: dict[str, Callable[[Encoded], np.ndarray]] = {}
     for source, vectors_of in (("pixels", _pixels), ("descriptor", _descriptors)):
@@ -157,35 +214,54 @@ def _shallow(model: DCBH, training: Encoded) -> dict[str, Callable[[Encoded], np
         encoders[f"lsh_{source}"] = _encoder(vectors_of, lsh(vectors, bits, seed))
         with contextlib.suppress(ValueError):  # fewer faces, or shorter vectors, than bits
             encoders[f"itq_{source}"] = _encoder(vectors_of, itq(vectors, bits, seed))
+        with contextlib.suppress(ValueError):  # or fewer people
+            encoders[f"lda_itq_{source}"] = _encoder(vectors_of, lda_itq(vectors, training.labels, bits, seed))
+    if model.code_classifier is not None:
+        encoders["class_number"] = lambda faces: class_number(model.classify(faces.descriptors), model.num_identities)
     return encoders
 
 
 def _encoder(vectors_of: Callable[[Encoded], np.ndarray], fitted: LinearHash) -> Callable[[Encoded], np.ndarray]:
-    return lambda part: fitted.encode(vectors_of(part))
+    return lambda faces: fitted.encode(vectors_of(faces))
 
 
-def _pixels(part: Encoded) -> np.ndarray:
-    return part.images.reshape(len(part.images), -1).astype(np.float32)
+def _pixels(faces: Encoded) -> np.ndarray:
+    return faces.images.reshape(len(faces.images), -1).astype(np.float32)
 
 
-def _descriptors(part: Encoded) -> np.ndarray:
-    return part.descriptors
+def _descriptors(faces: Encoded) -> np.ndarray:
+    return faces.descriptors
 
 
 def _metrics(
-    queries: Encoded, gallery: Encoded, shallow: dict[str, Callable[[Encoded], np.ndarray]]
-) -> tuple[Evaluation, dict[str, float]]:
-    """The evaluation of queries against a gallery, and all metrics of theirs."""
-    evaluation = evaluate(queries.codes, queries.labels, gallery.codes, gallery.labels)
-    metrics = {"map": evaluation.map, "map_worst": evaluation.map_worst, "map_best": evaluation.map_best}
-    if len(gallery.labels) >= TOP:
+    queries: Encoded, gallery: Encoded | None, shallow: dict[str, Callable[[Encoded], np.ndarray]]
+) -> tuple[Evaluation, dict[str, float], dict[str, np.ndarray]]:
+    """The evaluation of queries against a gallery or each other, all metrics of theirs, and AP where one is a MAP."""
+    among = None if gallery is None else gallery.labels
+    size = len(queries.labels) - 1 if gallery is None else len(gallery.labels)
+
+    def evaluated(encode: Callable[[Encoded], np.ndarray]) -> Evaluation:
+        return evaluate(encode(queries), queries.labels, None if gallery is None else encode(gallery), among)
+
+    def ranked(vectors_of: Callable[[Encoded], np.ndarray], metric: str = "euclidean") -> np.ndarray:
+        vectors = None if gallery is None else vectors_of(gallery)
+        return evaluate_vectors(vectors_of(queries), queries.labels, vectors, among, metric)
+
+    evaluation = evaluated(lambda faces: faces.codes)
+    metrics = {"map_worst": evaluation.map_worst, "map_best": evaluation.map_best}
+    metrics |= {"gallery": float(size), "relevant": float(evaluation.relevant.sum(1).mean())}
+    if size >= TOP:
         metrics[f"precision_at_{TOP}"] = evaluation.precision_at(TOP)
     if evaluation.bits >= RADIUS:
         metrics[f"precision_radius_{RADIUS}"] = evaluation.precision_radius(RADIUS)
         metrics[f"recall_radius_{RADIUS}"] = evaluation.recall_radius(RADIUS)
-    metrics["chance"] = evaluate_chance(queries.labels, gallery.labels)
-    metrics["pixels"] = evaluate_vectors(queries.images, queries.labels, gallery.images, gallery.labels)
-    metrics["descriptor"] = evaluate_vectors(queries.descriptors, queries.labels, gallery.descriptors, gallery.labels)
-    for name, encode in shallow.items():
-        metrics[name] = evaluate(encode(queries), queries.labels, encode(gallery), gallery.labels).map
-    return evaluation, metrics
+    ap = {
+        "map": evaluation.ap,
+        "chance": evaluate_chance(queries.labels, among),
+        "pixels": ranked(_pixels),
+        "descriptor": ranked(_descriptors),
+        "descriptor_cosine": ranked(_descriptors, "cosine"),
+        "asymmetric": evaluate_asymmetric(queries.relaxed, queries.labels, (gallery or queries).codes, among),
+        **{name: evaluated(encode).ap for name, encode in shallow.items()},
+    }
+    return evaluation, {name: float(values.mean()) for name, values in ap.items()} | metrics, ap

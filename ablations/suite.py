@@ -11,7 +11,7 @@ import dataclasses
 import fnmatch
 import itertools
 import reprlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from dcbh_core.methods import find_objective, own_file, unknown_name
 
 SUITES = Path(__file__).parent / "suites"
 KEYS = ["extends", "title", "about", "base", "variants", "drop", "grid", "reference", "tuning"]
+REPEATS = ("seed", "split_seed")  # fields whose values repeat an experiment; tables are over all of them
 METHOD_FIELDS = ("head", "objective")  # whose values may name a file of one's own
 LONGEST = 400  # characters of an error message
 
@@ -181,14 +182,14 @@ class Suite:
         fields = self.grids[0]
         return {field: list(dict.fromkeys(value for grid in self.grids for value in grid[field])) for field in fields}
 
-    def points(self, without: str | None = None) -> list[dict[str, Any]]:
-        """All grid points, the first axis slowest, grid by grid; ``without`` leaves one axis out."""
-        fields = [field for field in self.grids[0] if field != without]
+    def points(self, without: Collection[str] = ()) -> list[dict[str, Any]]:
+        """All grid points, the first axis slowest, grid by grid; ``without`` leaves axes out."""
+        fields = [field for field in self.grids[0] if field not in without]
         values = [point for grid in self.grids for point in itertools.product(*(grid[field] for field in fields))]
         return [dict(zip(fields, point, strict=True)) for point in dict.fromkeys(values)]
 
-    def seeds_at(self, point: Mapping[str, Any]) -> int:
-        """How many seeds are planned at a grid point without seed."""
+    def repeats_at(self, point: Mapping[str, Any]) -> int:
+        """How many runs of a variant, by seed and split, are planned at a grid point without ``REPEATS``."""
         return sum(all(whole[field] == value for field, value in point.items()) for whole in self.points())
 
     def runs(self) -> list[Run]:

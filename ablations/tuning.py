@@ -1,39 +1,51 @@
 """Choices without the queries: a suite's tuning as a suite of its own, scored on the validation part.
 
 Each trial trains on a part of the training faces (``Config(scored_on="validation")``) and is scored on the rest of them
-twice: ``map`` among the people it was trained on, and ``unseen_map`` among people kept out of it. The criterion is the
-mean of the two, the same for every method. Trials are runs like all others.
+twice: ``held_out_map`` on photographs of the people it was trained on, and ``unseen_map`` on people kept out of it. The
+criterion is the mean of the two, the same for every method. Trials are runs like all others. A tuning is done when each
+best value lies inside of those tried, or at a bound of the method such as a weight of 0.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from .report import UNSEEN
 from .suite import Suite, as_yaml
 
 TIE = 1e-9  # scores this close are equal
+SCORED = ("held_out_map", "unseen_map")  # the metrics whose mean is the criterion
 
 
-def tuning_suite(suite: Suite) -> Suite:
+def tuning_suite(suite: Suite, only: Sequence[str] = ("*",)) -> Suite:
     """Every learning rate with every combination of the own fields, for each variant that the suite tunes.
+
+    Args:
+        suite: What is to be tuned.
+        only: The variants or the trials that are wanted, by name or pattern.
 
     Returns:
         A suite named SUITE_tuning, with a variant for each trial (see ``trial_name``).
 
     Raises:
-        ValueError: The suite says nothing about tuning.
+        ValueError: The suite says nothing about tuning, or there are no such variants or trials.
     """
     tuning = suite.tuning
     if tuning is None:
         raise ValueError(f"suite {suite.name!r} has no tuning section, so there is nothing to tune")
-    variants = {
-        trial_name(variant, settings): {**suite.variants[variant], **settings}
+    trials = {
+        trial_name(variant, settings): (variant, settings)
         for variant in tuning.own
         for settings in tuning.trials(variant)
+    }
+    chosen = suite.select(only, [*tuning.own, *trials])
+    variants = {
+        name: {**suite.variants[variant], **settings}
+        for name, (variant, settings) in trials.items()
+        if name in chosen or variant in chosen
     }
     at = {field: value if isinstance(value, list) else [value] for field, value in tuning.at.items()}
     base = {field: value for field, value in suite.base.items() if field not in at}
@@ -63,21 +75,23 @@ def scores(frame: pd.DataFrame, suite: Suite) -> pd.DataFrame:
 
     Returns:
         A row per trial, in order: ``variant`` (the suite's), ``settings`` (a dict), ``seeds``, and the means over them
-        ``map``, ``unseen_map`` and ``score`` (their mean); NaN where no run is complete.
+        ``held_out_map``, ``unseen_map`` and ``score`` (their mean); NaN where no run is complete.
     """
     assert suite.tuning is not None
-    frame = frame.reindex(columns=["variant", "map", f"{UNSEEN}map"])  # they may not be there where no run is
+    frame = frame.reindex(columns=["variant", *SCORED])  # they may not be there where no run is
     rows = []
     for variant in suite.tuning.own:
         for settings in suite.tuning.trials(variant):
             own = frame[frame["variant"] == trial_name(variant, settings)]
-            seen, unseen = own["map"].mean(), own[f"{UNSEEN}map"].mean()
-            rows.append((variant, settings, len(own), seen, unseen, (seen + unseen) / 2))
-    return pd.DataFrame(rows, columns=["variant", "settings", "seeds", "map", f"{UNSEEN}map", "score"])
+            means = own[list(SCORED)].mean()
+            rows.append((variant, settings, len(own), *means, means.mean(skipna=False)))
+    return pd.DataFrame(rows, columns=["variant", "settings", "seeds", *SCORED, "score"])
 
 
 def best(trials: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     """For each variant the settings with the highest score, several where they tie.
+
+    Only trials with as many seeds as any of the variant has are compared: one seed that was lucky is no best.
 
     Args:
         trials: From ``scores``.
@@ -85,6 +99,7 @@ def best(trials: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     Returns:
         Variant -> settings. A variant of which no run is complete is left out.
     """
+    trials = trials[trials["seeds"] == trials.groupby("variant")["seeds"].transform("max")]
     highest = trials.groupby("variant")["score"].transform("max")
     chosen = trials[trials["score"] >= highest - TIE]
     return {
@@ -92,6 +107,28 @@ def best(trials: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
         for variant in trials["variant"].unique()
         if (chosen["variant"] == variant).any()
     }
+
+
+def next_values(trials: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """The values to be tried next, where a best value is the largest or the smallest of those tried.
+
+    A value of 0 is a bound of the method. The next value is as far from the best one, as a ratio, as its neighbour is.
+
+    Args:
+        trials: From ``scores``.
+
+    Returns:
+        Variant -> field -> value, of variants with one best alone; of a field of which one value was tried nothing.
+    """
+    offered: dict[str, dict[str, float]] = {}
+    for variant, settings in best(trials).items():
+        tried = pd.DataFrame(trials.loc[trials["variant"] == variant, "settings"].tolist())
+        for field, value in settings[0].items() if len(settings) == 1 else ():
+            values = sorted(tried[field].unique())
+            edges = {values[0]: values[1:2], values[-1]: values[-2:-1]}
+            if value and value in edges and edges[value] and edges[value][0]:
+                offered.setdefault(variant, {})[field] = float(f"{value**2 / edges[value][0]:.3g}")
+    return offered
 
 
 def tuning_text(trials: pd.DataFrame) -> str:
@@ -104,10 +141,13 @@ def tuning_text(trials: pd.DataFrame) -> str:
     """
     shown = trials.assign(settings=trials["settings"].map(as_yaml)).round(4).to_string(index=False)
     counts = trials.groupby("variant")["score"].count()
+    offered = next_values(trials)
     lines = []
     for variant, settings in best(trials).items():
-        if len(settings) == 1:
-            lines.append(f"{variant}: {as_yaml(settings[0])}")
-        else:
+        if len(settings) > 1:
             lines.append(f"{variant}: {len(settings)} of {counts[variant]} trials tie for the best; none is named")
+            continue
+        more = ", ".join(f"{field} {value:g}" for field, value in offered.get(variant, {}).items())
+        edge = f"  # at the edge of what was tried; try {more} too" if more else ""
+        lines.append(f"{variant}: {as_yaml(settings[0])}{edge}")
     return f"{shown}\n\nbest:\n" + "\n".join(lines)

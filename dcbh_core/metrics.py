@@ -118,14 +118,17 @@ class Evaluation:
 
 
 def evaluate(
-    query_codes: np.ndarray, query_labels: np.ndarray, gallery_codes: np.ndarray, gallery_labels: np.ndarray
+    query_codes: np.ndarray,
+    query_labels: np.ndarray,
+    gallery_codes: np.ndarray | None = None,
+    gallery_labels: np.ndarray | None = None,
 ) -> Evaluation:
     """Rank the gallery by Hamming distance to each query, and measure how well that finds the queries' people.
 
     Args:
         query_codes: Bool (queries, bits).
         query_labels: The person on each query, (queries,).
-        gallery_codes: Bool (gallery, bits).
+        gallery_codes: Bool (gallery, bits); without it the gallery of each query are all other queries.
         gallery_labels: The person on each gallery image, (gallery,).
 
     Raises:
@@ -134,51 +137,106 @@ def evaluate(
     """
     if len(query_codes) == 0:
         raise ValueError("there are no queries to evaluate")
-    _require_relevant(comparable(query_labels), comparable(gallery_labels))
-    return Evaluation(*distance_histograms(query_codes, query_labels, gallery_codes, gallery_labels))
+    if (gallery_codes is None) != (gallery_labels is None):
+        raise ValueError("a gallery needs both codes and labels")
+    _require_relevant(query_labels, gallery_labels)
+    if gallery_codes is not None and gallery_labels is not None:
+        return Evaluation(*distance_histograms(query_codes, query_labels, gallery_codes, gallery_labels))
+    counts = distance_histograms(query_codes, query_labels, query_codes, query_labels)
+    for table in counts:
+        table[:, 0] -= 1  # of each query itself
+    return Evaluation(*counts)
 
 
 def evaluate_vectors(
-    queries: np.ndarray, query_labels: np.ndarray, gallery: np.ndarray, gallery_labels: np.ndarray
-) -> float:
-    """MAP of ranking the gallery by Euclidean distance, expected over all orders of tied items.
+    queries: np.ndarray,
+    query_labels: np.ndarray,
+    gallery: np.ndarray | None = None,
+    gallery_labels: np.ndarray | None = None,
+    metric: str = "euclidean",
+) -> np.ndarray:
+    """Rank the gallery by the distance of real vectors to each query.
 
     Args:
         queries: Vectors (queries, ...), flattened per item.
         query_labels: The person on each query, (queries,).
-        gallery: Vectors (gallery, ...), flattened per item.
+        gallery: Vectors (gallery, ...), flattened per item; without it the gallery of each query are all other queries.
         gallery_labels: The person on each gallery image, (gallery,).
+        metric: Of scikit-learn's pairwise distances, such as "cosine".
+
+    Returns:
+        Average precision of each query, float64 (queries,), expected over all orders of tied items. Its mean is MAP.
 
     Raises:
         ValueError: A query, which is named, has no relevant item in the gallery.
     """
     from sklearn.metrics import pairwise_distances
 
-    query_labels, gallery_labels = comparable(query_labels), comparable(gallery_labels)
-    _require_relevant(query_labels, gallery_labels)
-    distances = pairwise_distances(
-        np.reshape(queries, (len(queries), -1)).astype(np.float32),
-        np.reshape(gallery, (len(gallery), -1)).astype(np.float32),
+    first, second = (
+        np.reshape(part, (len(part), -1)).astype(np.float32) for part in (queries, queries if gallery is None else gallery)
     )
-    ap = []
-    for row, label in zip(distances, query_labels, strict=True):
-        _, rank = np.unique(row, return_inverse=True)
-        retrieved = np.bincount(rank)[None]
-        relevant = np.bincount(rank[gallery_labels == label], minlength=retrieved.shape[1])[None]
-        ap.append(average_precision(retrieved, relevant)[0])
-    return float(np.mean(ap))
+    return _ap_of_distances(pairwise_distances(first, second, metric), query_labels, gallery_labels)
 
 
-def evaluate_chance(query_labels: np.ndarray, gallery_labels: np.ndarray) -> float:
-    """MAP of a random ranking, in which all of the gallery is one tie; labels (queries,) and (gallery,).
+def evaluate_asymmetric(
+    queries: np.ndarray,
+    query_labels: np.ndarray,
+    gallery_codes: np.ndarray,
+    gallery_labels: np.ndarray | None = None,
+) -> np.ndarray:
+    """Rank stored codes by their distance to queries that are not binarised.
+
+    A bit that differs from the query's sign costs the query's magnitude there, so that a bit of which the query is not
+    sure costs little: sum_k |q_k| [sign q_k differs from b_k], which orders as minus the inner product of q and b does.
+
+    Args:
+        queries: Real values before binarisation, at 0 or more for a bit that is 1, (queries, bits).
+        query_labels: The person on each query, (queries,).
+        gallery_codes: Bool (gallery, bits). Without ``gallery_labels`` they are of the queries, and the gallery of each
+            query are all others.
+        gallery_labels: The person on each gallery image, (gallery,).
+
+    Returns:
+        As ``evaluate_vectors``.
+
+    Raises:
+        ValueError: As ``evaluate_vectors``.
+
+    Source: Gordo, Perronnin, Gong and Lazebnik, Asymmetric Distances for Binary Embeddings, TPAMI 2014.
+    """
+    signs = np.where(gallery_codes, 1.0, -1.0)
+    return _ap_of_distances(-queries.astype(np.float64) @ signs.T, query_labels, gallery_labels)
+
+
+def evaluate_chance(query_labels: np.ndarray, gallery_labels: np.ndarray | None = None) -> np.ndarray:
+    """Average precision of each query, float64 (queries,), of a random ranking, in which all of the gallery is one tie.
+
+    Args:
+        query_labels: The person on each query, (queries,).
+        gallery_labels: The person on each gallery image, (gallery,); without them the gallery of each query are all
+            other queries.
 
     Raises:
         ValueError: A query, which is named, has no relevant item in the gallery.
     """
-    query_labels, gallery_labels = comparable(query_labels), comparable(gallery_labels)
+    size = len(query_labels if gallery_labels is None else gallery_labels)
+    return _ap_of_distances(np.zeros((len(query_labels), size)), query_labels, gallery_labels)
+
+
+def _ap_of_distances(distances: np.ndarray, query_labels: np.ndarray, gallery_labels: np.ndarray | None) -> np.ndarray:
+    """AP (queries,) of ranking by ``distances`` (queries, gallery); without ``gallery_labels`` none is its own item."""
     _require_relevant(query_labels, gallery_labels)
-    relevant = (query_labels[:, None] == gallery_labels).sum(1, keepdims=True)
-    return float(average_precision(np.full_like(relevant, len(gallery_labels)), relevant).mean())
+    query_labels = comparable(query_labels)
+    others = query_labels if gallery_labels is None else comparable(gallery_labels)
+    ap = []
+    for i, (row, label) in enumerate(zip(distances, query_labels, strict=True)):
+        relevant = others == label
+        if gallery_labels is None:
+            row, relevant = np.delete(row, i), np.delete(relevant, i)
+        _, rank = np.unique(row, return_inverse=True)
+        retrieved = np.bincount(rank)
+        ap.append(average_precision(retrieved[None], np.bincount(rank[relevant], minlength=len(retrieved))[None])[0])
+    return np.array(ap)
 
 
 def average_precision(retrieved: np.ndarray, relevant: np.ndarray) -> np.ndarray:
@@ -220,8 +278,13 @@ def _harmonic(start: np.ndarray, count: np.ndarray) -> np.ndarray:
     return (after - before).numpy()
 
 
-def _require_relevant(query_labels: np.ndarray, gallery_labels: np.ndarray) -> None:
-    missing = np.flatnonzero(~np.isin(query_labels, gallery_labels))
+def _require_relevant(query_labels: np.ndarray, gallery_labels: np.ndarray | None) -> None:
+    labels = comparable(query_labels)
+    if gallery_labels is None:
+        _, person, counts = np.unique(labels, return_inverse=True, return_counts=True)
+        missing = np.flatnonzero(counts[person] == 1)
+    else:
+        missing = np.flatnonzero(~np.isin(labels, comparable(gallery_labels)))
     if len(missing):
         first = missing[0]
         raise ValueError(

@@ -190,6 +190,21 @@ class DCBH(nn.Module):
         """Codes bool (n, bits) of descriptors float32 (n, d) that ``describe`` gave; the images need not pass again."""
         return self._in_batches(as_tensor(descriptors), lambda batch: self.head(batch) >= 0)
 
+    def relax(self, descriptors: np.ndarray) -> np.ndarray:
+        """q = tanh(z), what is binarised, float32 (n, bits), of descriptors float32 (n, d) that ``describe`` gave."""
+        return self._in_batches(as_tensor(descriptors), lambda batch: torch.tanh(self.head(batch)))
+
+    def classify(self, descriptors: np.ndarray) -> np.ndarray:
+        """The person of the training set whom the code classifier finds likeliest, int64 (n,), by descriptors (n, d).
+
+        Raises:
+            ValueError: The objective wants no code classifier.
+        """
+        classifier = self.code_classifier
+        if classifier is None:
+            raise ValueError(f"objective {self.config.objective!r} trains no classifier on the code")
+        return self._in_batches(as_tensor(descriptors), lambda f: classifier(torch.tanh(self.head(f))).argmax(1))
+
     def _in_batches(self, rows: Tensor, function: Callable[[Tensor], Tensor]) -> np.ndarray:
         training = self.training
         self.eval()

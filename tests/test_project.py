@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from ablations.records import recorded
-from ablations.report import markdown, tables
+from ablations.tables import markdown, tables
 from ablations.suite import load_suite
 from benchmarks.__main__ import HEADER, line
 from benchmarks.measuring import Measurement

@@ -8,7 +8,7 @@ import pytest
 
 from ablations import records
 from ablations.records import record, recorded
-from ablations.report import notes, summary
+from ablations.tables import notes, summary
 from ablations.suite import load_suite
 from ablations.tuning import tuning_suite
 from tests.stub_suite import made_up, write_suite

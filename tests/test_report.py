@@ -18,21 +18,8 @@ import scipy.stats
 from ablations import figures, identity, report
 from ablations.__main__ import main
 from ablations.pages import html_page, markdown_to_html
-from ablations.report import (
-    build_report,
-    caption,
-    collect,
-    markdown,
-    missing_runs,
-    notes,
-    plain,
-    read_runs,
-    summary,
-    table,
-    tables,
-    what_changes,
-    write_tables,
-)
+from ablations.report import build_report, collect, read_runs
+from ablations.tables import caption, markdown, missing_runs, notes, plain, summary, table, tables, what_changes, write_tables
 from ablations.runner import plan, run_suite
 from ablations.suite import Suite, load_suite
 from dcbh_core import Config, config
@@ -153,7 +140,7 @@ def test_table_as_markdown(fixed) -> None:
 
 def test_table_as_latex(fixed) -> None:
     suite, frame = fixed
-    text = report.latex(table(summary(frame, suite), suite))
+    text = tables_module.latex(table(summary(frame, suite), suite))
     assert r"no\_center & 0.500 $\pm$ 0.248 \\" in text
     assert r"no\_center $-$ full & $-$0.100 $\pm$ 0.000 \\" in text
     assert r"\toprule" in text
@@ -214,8 +201,8 @@ def test_without_unseen_people_there_is_one_column_for_each_point(small: str) ->
 
 def test_the_figure_of_seen_against_unseen_shows_every_method_but_the_baselines() -> None:
     suite, frame = seen_and_unseen_metrics()
-    rows = report.seen_and_unseen(frame, suite)
-    assert set(rows["variant"]) == {"dcbh", "softmax", *report.SHALLOW, "descriptor, not binarised"}
+    rows = tables_module.seen_and_unseen(frame, suite)
+    assert set(rows["variant"]) == {"dcbh", "softmax", *tables_module.SHALLOW, "descriptor, not binarised"}
     assert rows["point"].unique().tolist() == ["12 bits", "48 bits"]
     row = next(r for _, r in rows.iterrows() if r["variant"] == "dcbh" and r["point"] == "48 bits")
     of_dcbh = row_of(summary(frame, suite, "unseen_map"), "dcbh", 48)
@@ -491,7 +478,7 @@ def test_written_tables_hold_seen_and_unseen(tmp_path: Path) -> None:
     suite, frame = seen_and_unseen_metrics()
     write_tables(tmp_path, frame, suite)
     assert markdown(tables(frame, suite)) in (tmp_path / "table.md").read_text()
-    assert report.latex(tables(frame, suite)) == (tmp_path / "table.tex").read_text()
+    assert tables_module.latex(tables(frame, suite)) == (tmp_path / "table.tex").read_text()
     rows = pd.read_csv(tmp_path / "summary.csv")
     assert rows["metric"].unique().tolist() == ["map", "unseen_map"]
     assert len(rows) == 2 * len(summary(frame, suite))
