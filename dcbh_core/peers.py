@@ -1,7 +1,8 @@
 """The methods that DCBH is compared with, on the same backbone and in the same training.
 
-Each is one class: its formula and where it is from. n is the batch, C the number of people, z (n, bits) what the head
-gives, q = tanh(z). The shallow methods, which are not trained by gradients, are in ``shallow``.
+Each is one class: its formula and where it is from. Where it differs from its paper and from its authors' code is in
+``docs/peers.md``. n is the batch, C the number of people, z (n, bits) what the head gives, q = tanh(z). The shallow
+methods, which are not trained by gradients, are in ``shallow``.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ class CSQObjective(Objective):
 
         - mean_ik [ c_k log h_ik + (1 - c_k) log(1 - h_ik) ] + w_q mean_ik log cosh(|q_ik| - 1),   h = (1 + q) / 2
 
-    Source: Yuan et al., Central Similarity Quantization for Efficient Image and Video Retrieval, CVPR 2020, section 3;
-    w_q = 1e-4 as in the authors' code.
+    Source: Yuan et al., Central Similarity Quantization for Efficient Image and Video Retrieval, CVPR 2020, section 3.
+    The authors' code has (|q| - 1)^2 in place of log cosh and w_q = 0.05; see ``docs/peers.md``.
     """
 
     head = "direct"
@@ -77,7 +78,7 @@ class OrthoHashObjective(Objective):
     There is no tanh and no quantisation term: a code that points at its target is binary up to its length.
 
     Source: Hoe et al., One Loss for All: Deep Hashing with a Single Cosine Similarity based Learning Objective,
-    NeurIPS 2021, section 3; s = 8 and m = 0.2 as in the authors' code.
+    NeurIPS 2021, section 3; s = 8 and m = 0.2 as in the authors' code. The targets are not theirs: ``docs/peers.md``.
     """
 
     head = "direct"
@@ -113,8 +114,9 @@ class DCDHObjective(Objective):
 
     Source: Zhang, Zhe, Chen and Yan, Deep center-based dual-constrained hashing for discriminative face image
     retrieval, Pattern Recognition 117, 2021. The formulas are our reading of its abstract and of the authors' published
-    code, with the constants of that code: s = 0.25 (their sigma), w_s = 0.1, w_q = 0.01 (their eta). Their attention
-    network and their schedule are not taken over: here all methods share backbone and training.
+    code, with the constants of that code: s = 0.25 (their sigma), w_s = 0.1, w_q = 0.01 (their eta). Not taken over are
+    their network, ridge regression, weight decay on M and added 1e-6 in the logarithm, nor their ranking, which is of
+    nearest centres and not of codes; see ``docs/peers.md``.
     """
 
     head = "direct"
@@ -195,7 +197,8 @@ def code_centers(num_identities: int, bits: int, seed: int) -> Tensor:
     Raises:
         ValueError: There are more people than words of so few bits.
 
-    Source: Yuan et al., CVPR 2020, section 3.1, where the words of the second case are drawn without a check.
+    Source: Yuan et al., CVPR 2020, section 3.1. In the second case these words are farther apart than the authors' own,
+    drawn at random; ``docs/peers.md`` has the distances.
     """
     check_words(num_identities, bits)
     rng = np.random.default_rng(seed)

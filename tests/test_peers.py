@@ -1,6 +1,8 @@
 """Every peer against its formula, written out as slow loops in float64, and the code centres."""
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from dcbh_core.peers import (
     log_cosh,
 )
 
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "peers.md"
 SEEDS = st.integers(0, 2**32 - 1)
 N, PEOPLE, BITS = 7, 4, 6
 
@@ -133,7 +136,7 @@ def test_dcdh_equals_a_slow_loop(seed):
 
 
 def test_dcdhs_codes_are_the_regression_of_signs_on_labels():
-    """The class mean against the least-squares solution as the authors write it, with the pseudoinverse."""
+    """The class mean against the least-squares solution, by the pseudoinverse."""
     objective, outputs, labels = case("dcdh", 3)
     z = outputs.continuous.detach()
     one_hot = np.eye(PEOPLE)[labels.numpy()]
@@ -194,6 +197,40 @@ def test_centres_of_many_people_keep_a_distance(people, bits, least):
     centers = code_centers(people, bits, seed=0).numpy()
     assert set(np.unique(centers)) == {-1, 1}
     assert min(distances(centers)) >= least
+
+
+def least_distance(words: np.ndarray) -> int:
+    inner = words @ words.T
+    np.fill_diagonal(inner, -words.shape[1])
+    return int(words.shape[1] - inner.max()) // 2
+
+
+def orthohash_search(people: int, bits: int, rng: np.random.Generator) -> np.ndarray:
+    """The words of OrthoHash's option O: at random, and rejected if too near; nearer ones after 10,000 rejections."""
+    chosen, rejected, share = np.empty((0, bits)), 0, 0.61
+    while len(chosen) < people:
+        word = rng.choice([-1, 1], bits)
+        if ((bits - chosen @ word) / 2 / bits >= share).all():
+            chosen = np.vstack([chosen, word])
+        elif (rejected := rejected + 1) >= 10_000:
+            rejected, share = 0, share - 0.01
+    return chosen
+
+
+def test_the_page_says_the_least_distances_of_118_words_of_48_bits():
+    people, bits, rng = 118, 48, np.random.default_rng(0)
+    balanced = np.tile(np.repeat([1, -1], bits // 2), (people, 1))
+    random = [least_distance(rng.permuted(balanced, axis=1)) for _ in range(10_000)]
+    coins = [least_distance(rng.choice([-1, 1], (people, bits))) for _ in range(1000)]
+    drawn = [
+        np.median([least_distance(code_centers(people, bits, seed).numpy()) for seed in range(5)]),
+        np.median(random),
+        max(random),
+        np.median(coins),
+        least_distance(orthohash_search(people, bits, rng)),
+    ]
+    [table] = re.findall(r"^\| 118 words .*\n\| ---.*\n((?:\|.*\n)+)", PAGE.read_text("utf-8"), re.M)
+    assert [int(row.strip("| ").split(" | ")[-1]) for row in table.splitlines()] == drawn
 
 
 @given(st.integers(2, 40), st.integers(6, 20), SEEDS)
