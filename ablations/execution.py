@@ -38,6 +38,7 @@ START_TIMEOUT = 600  # seconds that a kernel may take on a loaded machine
 POLL_SECONDS = 0.2
 Process = subprocess.Popen[bytes] | ForkedProcess
 GRACE_SECONDS = 10.0  # from interrupting a kernel, or from asking a process to end, until it is ended by force
+KERNEL_DIED = "Kernel died: it was killed, or memory ran out"
 
 
 class NotebookError(RuntimeError):
@@ -105,7 +106,10 @@ def execute(
         raise NotebookError(f"papermill was ended by {signal.Signals(-status).name}", log)
     if status > 0:
         lines = [line.strip() for line in log.splitlines() if line.strip()]
-        raise NotebookError(lines[-1] if lines else "papermill failed", log)
+        message = lines[-1] if lines else "papermill failed"
+        if message.rstrip(": ") == "MemoryError":
+            message = "MemoryError: memory ran out"
+        raise NotebookError(message, log)
 
 
 def environment_of(threads: int) -> dict[str, str]:
@@ -212,7 +216,6 @@ def main(source: str, output: str, parameters: str) -> None:
     threading.Thread(target=_obey, daemon=True).start()
     import nbformat
     import papermill
-    from nbclient.exceptions import DeadKernelError
 
     notebook = nbformat.read(source, as_version=4)
     notebook.cells = in_batches(notebook.cells)
@@ -228,11 +231,17 @@ def main(source: str, output: str, parameters: str) -> None:
             kernel_manager_class=KernelManager,
         )
     except papermill.PapermillExecutionError as error:
-        sys.exit(str(error))
-    except DeadKernelError:
-        sys.exit("Kernel died: it was killed, or memory ran out")
-    except RuntimeError as error:  # nbclient's, of a kernel that dies before it is ready
-        sys.exit(str(error))
+        sys.exit(str(error) if error.traceback else _printed(output))
+    except RuntimeError as error:  # of nbclient
+        sys.exit(KERNEL_DIED if "died" in str(error) else str(error))
+
+
+def _printed(output: str) -> str:
+    """What a notebook has printed last: its error, if too little memory was left to show it as one."""
+    import nbformat
+
+    cells = nbformat.read(output, as_version=4).cells
+    return "".join([one.get("text", "") for cell in cells for one in cell.get("outputs", ())][-1:])
 
 
 if __name__ == "__main__":

@@ -156,7 +156,7 @@ def serve(control: socket.socket, main: Callable[..., None]) -> None:
     """Fork for each request, until the asking process ends."""
     die_with_parent("fork server")
     for module in IMPORTS:
-        with contextlib.suppress(ImportError):  # whoever misses it will say so
+        with contextlib.suppress(ImportError, MemoryError):  # whoever misses it will say so
             importlib.import_module(module)
     gc.freeze()  # so that the children share its memory
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # watchers need no burial

@@ -1,5 +1,6 @@
 """The real papermill executes notebooks, and what it starts does not outlive the process that asked for them."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import psutil
 import pytest
 
 from ablations import identity
-from ablations.execution import NotebookError, execute, fork_server
+from ablations.execution import KERNEL_DIED, NotebookError, execute, fork_server
 from ablations.identity import read_run
 from ablations.runner import plan, run_suite
 from ablations.suite import load_suite
@@ -154,3 +155,50 @@ def test_a_picture_is_in_the_cell_that_drew_it(tmp_path: Path) -> None:
     *_, drawing, number = nbformat.read(output, as_version=4).cells
     assert ["image/png" in one["data"] for one in drawing.outputs] == [True]
     assert "image/png" not in str(number.outputs)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a limit cannot be set from outside")
+def test_a_run_that_gets_no_memory_fails_with_a_sentence_and_the_others_go_on(small: str, tmp_path: Path) -> None:
+    """The limit is that of ``ulimit -v``; notebooks' processes and kernels inherit it from the fork server."""
+    import resource
+
+    path = identity.NOTEBOOKS / identity.TRAINING_NOTEBOOK
+    notebook = nbformat.read(path, as_version=4)
+    measured = "import psutil\n(out / 'size').write_text(str(psutil.Process().memory_info().vms))"
+    greedy = "if bits == 48: bytearray(2**31)"
+    notebook.cells += [nbformat.v4.new_code_cell(source) for source in (measured, greedy)]
+    nbformat.write(notebook, path)
+    suite = load_suite(small).with_settings({"seed": [0, 1]})
+    assert run_suite(suite.with_settings({"bits": 12, "seed": 0}), tmp_path, jobs=1, only=["full"]) == 0
+    [size] = tmp_path.glob("complete/*/size")
+    server = fork_server(1).process
+    assert server is not None
+    unlimited = resource.prlimit(server.pid, resource.RLIMIT_AS)
+    resource.prlimit(server.pid, resource.RLIMIT_AS, (int(size.read_text()) + 2**30, unlimited[1]))
+    try:
+        assert run_suite(suite, tmp_path, jobs=1, only=["full"]) == 2
+    finally:
+        resource.prlimit(server.pid, resource.RLIMIT_AS, unlimited)
+    assert [one.complete for one in plan(suite, tmp_path, ["full"])] == [True, True, False, False]
+    for error in tmp_path.glob("failed/*/error.txt"):
+        assert error.read_text().splitlines()[-1] == "MemoryError: memory ran out"
+    assert run_suite(suite, tmp_path, jobs=1, only=["full"]) == 0
+
+
+def test_an_error_that_can_be_shown_no_more_is_told_as_it_was_printed(tmp_path: Path) -> None:
+    """As IPython does where memory has run out: it prints, and leaves no error in the cell."""
+    source = tmp_path / "a.ipynb"
+    helpless = "def helpless(*_, **__): raise MemoryError\nget_ipython().InteractiveTB.structured_traceback = helpless"
+    write_notebook(source, "x = 1", helpless, "raise MemoryError")
+    with pytest.raises(NotebookError, match=r"^MemoryError: memory ran out$") as error:
+        execute(source, tmp_path / "out.ipynb", {"x": 3})
+    assert "Traceback" in error.value.log
+
+
+def test_a_kernel_that_dies_before_it_is_ready_is_told_as_one_that_dies_later(tmp_path: Path) -> None:
+    source, profile = tmp_path / "a.ipynb", tmp_path / "ipython" / "profile_default"
+    write_notebook(source, "x = 1")
+    profile.mkdir(parents=True)
+    (profile / "ipython_kernel_config.py").write_text("import os\nos._exit(1)")
+    with pytest.raises(NotebookError, match=f"^{re.escape(KERNEL_DIED)}$"):
+        execute(source, tmp_path / "out.ipynb", {}, environment={"IPYTHONDIR": str(profile.parent)})

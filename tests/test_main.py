@@ -215,3 +215,29 @@ def test_a_warning_is_a_note_in_the_kits_own_voice(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(command_line, "suite_names", lambda: warnings.warn("skipped 1 of 2 files", stacklevel=1) or [])
     main(["list"])
     assert capsys.readouterr().err == "note: skipped 1 of 2 files\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
+def test_too_little_memory_for_the_imports_is_one_sentence_at_once() -> None:
+    """OpenBLAS would try for ever to get some."""
+    limited = 'ulimit -v 750000 && exec "$0" -m ablations list'
+    result = subprocess.run(
+        ["sh", "-c", limited, sys.executable], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert result.returncode == 2
+    [sentence] = result.stderr.splitlines()
+    assert sentence.startswith(
+        "error: memory ran out: ulimit -v allows 732 MB, and 1024 MB are the least; give it more"
+    )
+
+
+def test_memory_that_runs_out_before_any_run_starts_is_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def suite_names() -> list[str]:
+        raise MemoryError("Unable to allocate 2.00 TiB")
+
+    monkeypatch.setattr(command_line, "suite_names", suite_names)
+    assert main(["list"]) == 2
+    expected = (
+        "error: memory ran out: Unable to allocate 2.00 TiB; give it more, and go on with: python -m ablations list\n"
+    )
+    assert capsys.readouterr().err == expected
