@@ -16,13 +16,15 @@ import numpy as np
 import torch
 
 from dcbh_core import DCBH, Config, Evaluation, Faces, Split, evaluate
+from dcbh_core.memory import Memory
 from dcbh_core.metrics import evaluate_asymmetric, evaluate_chance, evaluate_vectors
-from dcbh_core.model import write_atomically
+from dcbh_core.saving import write_atomically
 from dcbh_core.shallow import LinearHash, class_number, itq, lda_itq, lsh
 from dcbh_core.training import History
 
 TOP = 50  # precision of the top 50, as in the paper
 RADIUS = 2  # lookup radius, as in the paper
+MEMORY = 0.5  # weight of the memory that every run is measured with too; chosen on validation parts
 PARTS = ("queries", "gallery", "new_queries", "new_gallery")
 
 
@@ -88,7 +90,8 @@ def measure(model: DCBH, split: Split) -> Measured:
     ``precision_radius_2``, ``recall_radius_2``; how many faces are in the ``gallery``, and how many of them are
     ``relevant`` to a query on average; the baselines ``chance`` and ``pixels``, MAP of a random ranking and of
     raw pixels by Euclidean distance; and what binarisation cost: ``descriptor`` and ``descriptor_cosine``, MAP of the
-    model's own descriptors, and ``asymmetric``, MAP of queries that are not binarised against codes.
+    model's own descriptors, and ``asymmetric``, MAP of queries that are not binarised against codes. Of a model without
+    a memory also ``memory``, MAP of the codes that it gives with one of weight ``MEMORY``.
 
     On an objective that the shallow methods are measured with (``Objective.shallow``) also these, with as many bits,
     fitted to the training faces: ``lsh_pixels``, ``itq_pixels``, ``lda_itq_pixels``, ``lsh_descriptor``,
@@ -107,7 +110,9 @@ def measure(model: DCBH, split: Split) -> Measured:
         return passed[id(faces)]
 
     parts = {name: encoded(part) for name in PARTS if (part := getattr(split, name)) is not None}
-    shallow = _shallow(model, encoded(split.training)) if model.config.objective_class.shallow else {}
+    encoders = _shallow(model, encoded(split.training)) if model.config.objective_class.shallow else {}
+    if model.memory is None:
+        encoders["memory"] = _with_memory(model, encoded(split.training))
     metrics: dict[str, float] = {}
     ap: dict[str, np.ndarray] = {}
     evaluations = []
@@ -124,7 +129,7 @@ def measure(model: DCBH, split: Split) -> Measured:
             gallery = _joined([open_parts[name] for name in question.galleries])
         elif (np.bincount(queries.labels) == 1).any():
             continue  # somebody has no second query to be found
-        evaluation, found, average_precisions = _metrics(queries, gallery, shallow)
+        evaluation, found, average_precisions = _metrics(queries, gallery, encoders)
         evaluations.append(evaluation)
         metrics |= {f"{question.prefix}{name}": value for name, value in found.items()}
         ap |= {f"ap_{question.prefix}{name}": values for name, values in average_precisions.items()}
@@ -221,6 +226,13 @@ def _shallow(model: DCBH, training: Encoded) -> dict[str, Callable[[Encoded], np
     return encoders
 
 
+def _with_memory(model: DCBH, training: Encoded) -> Callable[[Encoded], np.ndarray]:
+    """The codes that a model without a memory gives with one."""
+    memory = Memory(model.num_identities, model.config.bits, MEMORY)
+    memory.learn(torch.from_numpy(training.relaxed), torch.from_numpy(training.labels))
+    return lambda faces: memory(torch.from_numpy(faces.relaxed)).numpy() >= 0
+
+
 def _encoder(vectors_of: Callable[[Encoded], np.ndarray], fitted: LinearHash) -> Callable[[Encoded], np.ndarray]:
     return lambda faces: fitted.encode(vectors_of(faces))
 
@@ -234,7 +246,7 @@ def _descriptors(faces: Encoded) -> np.ndarray:
 
 
 def _metrics(
-    queries: Encoded, gallery: Encoded | None, shallow: dict[str, Callable[[Encoded], np.ndarray]]
+    queries: Encoded, gallery: Encoded | None, encoders: dict[str, Callable[[Encoded], np.ndarray]]
 ) -> tuple[Evaluation, dict[str, float], dict[str, np.ndarray]]:
     """The evaluation of queries against a gallery or each other, all metrics of theirs, and AP where one is a MAP."""
     among = None if gallery is None else gallery.labels
@@ -262,6 +274,6 @@ def _metrics(
         "descriptor": ranked(_descriptors),
         "descriptor_cosine": ranked(_descriptors, "cosine"),
         "asymmetric": evaluate_asymmetric(queries.relaxed, queries.labels, (gallery or queries).codes, among),
-        **{name: evaluated(encode).ap for name, encode in shallow.items()},
+        **{name: evaluated(encode).ap for name, encode in encoders.items()},
     }
     return evaluation, {name: float(values.mean()) for name, values in ap.items()} | metrics, ap

@@ -79,6 +79,8 @@ class Config:
         block_size: Descriptor entries for each bit (6), for heads that work on blocks.
         multi_scale: Whether the pooled features are those of stages 4 and 3 (the paper), or of stage 4 alone.
         width: Scales the number of channels; 1.0 is the paper's.
+        memory: Weight of a memory of the training people, which leans codes towards them; 0 is none. Training does not
+            see it.
         objective: What training minimises, a name or ``FILE.py:NAME``.
         recipe: How it is trained: ``modern``, or ``published``, as the authors' code does.
         epochs: Passes over the training faces (60; published 2,000).
@@ -112,6 +114,7 @@ class Config:
     block_size: int | None = None
     multi_scale: bool = True
     width: float = 1.0
+    memory: float = 0.0
     # Objective
     objective: str = "dcbh"
     constants: tuple[tuple[str, Any], ...] = ()
@@ -160,6 +163,7 @@ class Config:
             raise ValueError(f"every term of objective {self.objective!r} has weight 0, so there is nothing to train")
         self._require("new_people", 0 <= self.new_people < 1, "a fraction from 0 up to, but not including, 1")
         self._require("width", 0 < self.width <= 8, "above 0 and at most 8")
+        self._require("memory", 0 <= self.memory <= 1e6, "from 0 to 1000000")
         rate = self.learning_rate
         self._require("learning_rate", rate is None or 0 < rate <= 1e30, "above 0 and at most 1e30")
         for name in ("min_faces", "queries_per_identity", "epochs", "batch_size"):

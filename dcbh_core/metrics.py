@@ -173,7 +173,8 @@ def evaluate_vectors(
     from sklearn.metrics import pairwise_distances
 
     first, second = (
-        np.reshape(part, (len(part), -1)).astype(np.float32) for part in (queries, queries if gallery is None else gallery)
+        np.reshape(part, (len(part), -1)).astype(np.float32)
+        for part in (queries, queries if gallery is None else gallery)
     )
     return _ap_of_distances(pairwise_distances(first, second, metric), query_labels, gallery_labels)
 

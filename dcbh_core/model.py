@@ -1,27 +1,23 @@
-"""The network, in the order in which a face meets it: backbone, descriptor, hashing head, classifiers.
+"""The network, in the order in which a face meets it: backbone, descriptor, hashing head, classifiers or memory.
 
-The hashing heads are in ``heads``.
+The hashing heads are in ``heads``, the memory is in ``memory``; how a model is kept is in ``saving``.
 
 Source: Jang et al., ACCV 2018, section 3, with the sizes of the authors' code.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .config import Config, require_device
+from .config import Config
 from .losses import Objective, Outputs, Sizes
-from .methods import own_file
+from .memory import Memory
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512))  # channels of the 3 x 3 convolutions
 ENCODE_BATCH = 512
@@ -100,6 +96,7 @@ class DCBH(nn.Module):
         std: Their standard deviation, one scalar.
         code_classifier: Linear layer on q, (n, bits) to (n, C); None where the objective asks for none.
         feature_classifier: Linear layer on f, (n, d) to (n, C); None where the objective asks for none.
+        memory: What leans codes towards known people; None where ``Config.memory`` is 0. It is empty before training.
 
     Source: Jang et al., ACCV 2018, section 3.
     """
@@ -124,6 +121,7 @@ class DCBH(nn.Module):
         wanted = config.objective_class.classifiers
         self.code_classifier = nn.Linear(config.bits, num_identities) if "code" in wanted else None
         self.feature_classifier = nn.Linear(size, num_identities) if "feature" in wanted else None
+        self.memory = Memory(num_identities, config.bits, config.memory) if config.memory else None
         self.register_buffer("mean", torch.tensor(127.5))
         self.register_buffer("std", torch.tensor(127.5))
         for module in self.modules():
@@ -188,11 +186,17 @@ class DCBH(nn.Module):
 
     def binarize(self, descriptors: np.ndarray) -> np.ndarray:
         """Codes bool (n, bits) of descriptors float32 (n, d) that ``describe`` gave; the images need not pass again."""
-        return self._in_batches(as_tensor(descriptors), lambda batch: self.head(batch) >= 0)
+        return self.relax(descriptors) >= 0
 
     def relax(self, descriptors: np.ndarray) -> np.ndarray:
-        """q = tanh(z), what is binarised, float32 (n, bits), of descriptors float32 (n, d) that ``describe`` gave."""
-        return self._in_batches(as_tensor(descriptors), lambda batch: torch.tanh(self.head(batch)))
+        """What is binarised, float32 (n, bits), of descriptors float32 (n, d) that ``describe`` gave.
+
+        It is q = tanh(z) or, where the model has a memory, what that makes of q.
+        """
+        return self._in_batches(as_tensor(descriptors), lambda f: self._recalled(torch.tanh(self.head(f))))
+
+    def _recalled(self, relaxed: Tensor) -> Tensor:
+        return relaxed if self.memory is None else self.memory(relaxed)
 
     def classify(self, descriptors: np.ndarray) -> np.ndarray:
         """The person of the training set whom the code classifier finds likeliest, int64 (n,), by descriptors (n, d).
@@ -204,6 +208,12 @@ class DCBH(nn.Module):
         if classifier is None:
             raise ValueError(f"objective {self.config.objective!r} trains no classifier on the code")
         return self._in_batches(as_tensor(descriptors), lambda f: classifier(torch.tanh(self.head(f))).argmax(1))
+
+    def remember(self, images: Tensor, labels: Tensor) -> None:
+        """Fill the memory, if there is one, from training faces uint8 (n, 3, 32, 32) and the person on each (n,)."""
+        if self.memory is not None:
+            relaxed = self._in_batches(images, lambda batch: torch.tanh(self.head(self.features(batch))))
+            self.memory.learn(torch.from_numpy(relaxed).to(labels.device), labels)
 
     def _in_batches(self, rows: Tensor, function: Callable[[Tensor], Tensor]) -> np.ndarray:
         training = self.training
@@ -224,18 +234,9 @@ class DCBH(nn.Module):
         Raises:
             OSError: A file cannot be written.
         """
-        from safetensors.torch import save
+        from .saving import save
 
-        directory = Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
-        weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()})
-        about = {"config": self.config.portable(), "num_identities": self.num_identities}
-        about["sha256"] = digest_of(about, weights)
-        for name, source in self.sources.items():
-            write_atomically(directory / name, source)
-        write_atomically(directory / "model.safetensors", weights)
-        write_atomically(directory / "config.json", (json.dumps(about, indent=2) + "\n").encode())
-        write_atomically(directory / "README.md", model_card(self).encode())
+        save(self, Path(directory))
 
     @classmethod
     def load(cls, directory: str | os.PathLike[str], device: str = "auto", own_code: bool = False) -> DCBH:
@@ -252,65 +253,9 @@ class DCBH(nn.Module):
             PermissionError: The model needs ``own_code``.
             ValueError: A file is damaged, or the two belong to different models.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load
+        from .saving import load
 
-        directory = Path(directory)
-        for name in ("config.json", "model.safetensors"):
-            if not (directory / name).is_file():
-                raise FileNotFoundError(f"no saved model in {directory}: {name} is missing")
-        try:
-            about = json.loads((directory / "config.json").read_text())
-            values = dict(about["config"])
-            for name in ("head", "objective"):
-                file = own_file(values.get(name))
-                if file is not None:
-                    beside = directory / file[0].name
-                    if not own_code:
-                        raise PermissionError(
-                            f"the {name} of this model is a program of its author's, {beside}; to let it run, read it "
-                            "and then say DCBH.load(..., own_code=True)"
-                        )
-                    values[name] = f"{beside}:{file[1]}"
-            # The dtype stays as trained, so that the codes do; the device may be another machine's.
-            config, people = Config.from_dict({**values, "device": device}).resolved(), about["num_identities"]
-            if not isinstance(people, int) or not 2 <= people < 2**31:
-                raise ValueError(f"num_identities must be a whole number from 2, not {people!r}")
-            # On meta no size takes memory; methods of one's own, which are trusted by now, may not work there.
-            with torch.device("cpu" if config.own_files() else "meta"):
-                model = cls(config, people)
-        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            why = str(error).partition("\n")[0]  # torch goes on about itself
-            raise ValueError(f"{directory / 'config.json'} does not describe a model to be loaded: {why}") from error
-        require_device(config.device)
-        data = (directory / "model.safetensors").read_bytes()
-        try:
-            if about.get("sha256") != digest_of(about, data):
-                raise ValueError("it is damaged, or belongs to another model than config.json")
-            weights = load(data)
-            _require_fit(weights, model.state_dict())
-        except (SafetensorError, ValueError) as error:
-            raise ValueError(f"{directory / 'model.safetensors'} cannot be loaded: {error}") from error
-        model.load_state_dict(weights, assign=True)
-        return model.to(config.device).eval()
-
-
-def _require_fit(weights: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
-    """Refuse weights that are not those of a network with the state ``wanted``.
-
-    Raises:
-        ValueError: A name, a type or a shape is another, or a number is not finite; the first one is named.
-    """
-    for name in {**wanted, **weights}:
-        if name not in wanted:
-            raise ValueError(f"{name} is no weight of this network")
-        if name not in weights:
-            raise ValueError(f"{name} is missing")
-        (dtype, shape), (found, size) = ((x[name].dtype, tuple(x[name].shape)) for x in (wanted, weights))
-        if (found, size) != (dtype, shape):
-            raise ValueError(f"{name} must be {dtype} {shape}, not {found} {size}")
-        if not weights[name].isfinite().all():
-            raise ValueError(f"{name} holds NaN or infinite numbers")
+        return load(Path(directory), device, own_code)
 
 
 def as_tensor(array: np.ndarray | Tensor) -> Tensor:
@@ -320,43 +265,8 @@ def as_tensor(array: np.ndarray | Tensor) -> Tensor:
     return torch.as_tensor(array)
 
 
-def digest_of(about: dict[str, Any], weights: bytes) -> str:
-    """SHA-256, in hexadecimal, of a saved model: of what config.json says beside it, and of the weights' file."""
-    said = json.dumps({name: value for name, value in about.items() if name != "sha256"}, sort_keys=True)
-    return hashlib.sha256(said.encode() + weights).hexdigest()
-
-
 def objective_of(model: DCBH) -> Objective:
     """The objective that a model is to be trained by, with weights from torch's current generator."""
     config = model.config
     sizes = Sizes(model.num_identities, config.bits, descriptor_size(config), config.seed)
     return config.objective_class(sizes, **dict(config.constants))
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write ``path`` complete or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)
-
-
-def model_card(model: DCBH) -> str:
-    """A short model card in Markdown.
-
-    Source: Mitchell et al., Model Cards for Model Reporting, FAT* 2019.
-    """
-    config = types.SimpleNamespace(**model.config.portable())
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    own = ", own_code=True)" if model.sources else ")"
-    return f"""# {config.bits}-bit codes of faces by the objective {config.objective}
-
-Turns a 32 x 32 face into {config.bits} bits, so that photographs of one person are close in Hamming distance.
-
-- Method: objective `{config.objective}`, head `{config.head}`, recipe `{config.recipe}`, {parameters:,} parameters
-- Trained on: `{config.dataset}`, {model.num_identities} people, split seed {config.split_seed}
-- Made for: learning about hashing and its evaluation. Not for identifying, tracking or judging people.
-- Limits: knows the people and the conditions of its training photographs and has been measured on no others; its
-  errors will differ between groups of people, and nobody has measured by how much.
-
-Load it with `DCBH.load(directory{own}`; `config.json` holds every setting.
-"""

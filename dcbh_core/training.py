@@ -14,25 +14,24 @@ import os
 import sys
 import time
 import warnings
-from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .captured import CapturedSteps
 from .config import Config, require_device
 from .faces import Faces
-from .model import DCBH, as_tensor, objective_of, write_atomically
+from .model import DCBH, as_tensor, objective_of
 from .rehearsal import rehearse
+from .saving import write_atomically
 
 MAX_SHIFT = 2  # pixels
 WARM_UP = 0.1  # fraction of all steps over which the learning rate rises
 ROLLBACK_EVERY = 100  # epochs, recipe "published"
 CHECKPOINT_SECONDS = 30.0
 DIGEST_SIZE = hashlib.sha256().digest_size
-STEPS_BEFORE_CAPTURE = 3  # on CUDA, in which libraries choose their kernels
 
 History = list[dict[str, float]]
 
@@ -226,8 +225,10 @@ class Training:
         return dict(zip(names, losses.double().mean(0).tolist(), strict=True))
 
     def trained(self) -> DCBH:
-        """The model as it is to be used, in evaluation mode."""
-        return self.model.eval()
+        """The model as it is to be used, in evaluation mode, its memory filled."""
+        model = self.model.eval()
+        model.remember(self.images, self.labels)
+        return model
 
     def state(self) -> dict[str, Any]:
         """All that changes from epoch to epoch, but for the history."""
@@ -336,6 +337,7 @@ class PublishedTraining(Training):
                 assert module.momentum is not None and module.running_mean is not None
                 assert module.num_batches_tracked is not None
                 module.running_mean /= 1 - (1 - module.momentum) ** module.num_batches_tracked
+        model.remember(self.images, self.labels)
         return model
 
     def state(self) -> dict[str, Any]:
@@ -347,34 +349,6 @@ class PublishedTraining(Training):
 
 
 TRAININGS: dict[str, type[Training]] = {"modern": Training, "published": PublishedTraining}
-
-
-class CapturedSteps:
-    """A training step as a CUDA graph, one for each size of batch: captured once, then replayed as a whole.
-
-    Launching a step's hundreds of small kernels one by one takes the host longer than the device takes to run them.
-    """
-
-    def __init__(self, step: Callable[[Tensor, Tensor], Tensor]):
-        self.step = step
-        self.calls: Counter[int] = Counter()
-        self.graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tensor, Tensor, Tensor]] = {}
-
-    def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
-        size = len(labels)
-        self.calls[size] += 1
-        if self.calls[size] <= STEPS_BEFORE_CAPTURE:
-            return self.step(images, labels)
-        if size not in self.graphs:
-            graph, images_in, labels_in = torch.cuda.CUDAGraph(), images.clone(), labels.clone()
-            with torch.cuda.graph(graph):
-                losses = self.step(images_in, labels_in)
-            self.graphs[size] = graph, images_in, labels_in, losses
-        graph, images_in, labels_in, losses = self.graphs[size]
-        images_in.copy_(images)
-        labels_in.copy_(labels)
-        graph.replay()
-        return losses
 
 
 def augmented(images: Tensor, generator: torch.Generator) -> Tensor:

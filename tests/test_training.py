@@ -322,7 +322,7 @@ def test_captured_steps_on_cuda_train_as_single_ones_do(tiny, monkeypatch, confi
     config = dataclasses.replace(config, device="cuda", epochs=8)
     captured, history = train(config, tiny)
     again, same_history = train(config, tiny)
-    monkeypatch.setattr("dcbh_core.training.STEPS_BEFORE_CAPTURE", 10**9)
+    monkeypatch.setattr("dcbh_core.captured.STEPS_BEFORE_CAPTURE", 10**9)
     single, single_history = train(config, tiny)
     assert history == same_history == single_history
     for model in (again, single):

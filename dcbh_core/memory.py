@@ -1,0 +1,65 @@
+"""A memory of the training set: codes that lean towards the people whom they resemble.
+
+The centres that hashing objectives learn for their loss are thrown away after training. A memory keeps one for each
+person and asks it once more when a face is encoded. A face that is close to one person's centre is pulled there in the
+space of codes; one that is close to nobody's keeps the code that it had. It needs no training of its own.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Memory(nn.Module):
+    """z'(x) = q(x) / s + a sum_c p_c(x) sign(m_c), and a bit is z' >= 0.
+
+    m_c is the mean of q over person c's training faces, and s the mean of |q| over all of them, so that an own bit that
+    is as sure as usual weighs as much as a = 1. Each person is a normal distribution around m_c, all of them as wide as
+    training faces scatter: p_c(x) is proportional to exp(-||q(x) - m_c||^2 / 2 W), with W the mean squared distance of
+    a training face from its own centre. W is summed and not averaged over bits, so that p stays soft: a face that is
+    as far from its centre as usual is not taken for sure.
+
+    Args:
+        num_identities: The number of people in training, C.
+        bits: Length of the codes.
+        weight: a, 0 or more.
+
+    Attributes:
+        centers: m, (C, bits).
+        scale: s, a scalar.
+        scatter: W, a scalar.
+    """
+
+    centers: Tensor
+    scale: Tensor
+    scatter: Tensor
+
+    def __init__(self, num_identities: int, bits: int, weight: float):
+        super().__init__()
+        self.weight = weight
+        self.register_buffer("centers", torch.zeros(num_identities, bits))
+        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("scatter", torch.ones(()))
+
+    def learn(self, relaxed: Tensor, labels: Tensor) -> None:
+        """Take centres, scale and scatter from the training faces, in one pass.
+
+        Args:
+            relaxed: q of each, (n, bits).
+            labels: The person on each, int64 (n,); each person is on one at least.
+        """
+        sums = torch.zeros_like(self.centers).index_put((labels,), relaxed, accumulate=True)
+        self.centers.copy_(sums / labels.bincount(minlength=len(sums))[:, None])
+        self.scale.copy_(relaxed.abs().mean())
+        self.scatter.copy_((relaxed - self.centers[labels]).square().sum(1).mean().clamp_min(1e-6))
+
+    def recognize(self, relaxed: Tensor) -> Tensor:
+        """p (n, C): who a face might be, of q (n, bits)."""
+        # -||q - m||^2 / 2, without ||q||^2 / 2, which softmax does not see.
+        nearness = relaxed @ self.centers.T - self.centers.square().sum(1) / 2
+        return (nearness / self.scatter).softmax(1)
+
+    def forward(self, relaxed: Tensor) -> Tensor:
+        """z' (n, bits) of q (n, bits)."""
+        return relaxed / self.scale + self.weight * self.recognize(relaxed) @ self.centers.sign()
