@@ -40,6 +40,11 @@ class Sample(NamedTuple):
     ap: np.ndarray | None
     people: np.ndarray | None
 
+    def above(self, other: Sample) -> Sample:
+        """How far it is above another sample of the same run, on the same queries."""
+        ap = None if self.ap is None or other.ap is None else self.ap - other.ap
+        return Sample(self.split, self.value - other.value, ap, self.people)
+
 
 class Estimate(NamedTuple):
     """A mean, or a difference of two, over runs.

@@ -44,6 +44,7 @@ BEFORE = {
     "descriptor, cosine": "descriptor_cosine",
 }
 TITLES = {"map": "MAP", "map_worst": "MAP, worst order of ties", "map_best": "MAP, best order of ties"}
+STAR = "★"  # at a difference that holds together with the others of its table
 PER_QUERY = "per_query"  # the column of a frame that holds each run's ``PerQuery``
 
 
@@ -202,7 +203,7 @@ def _column(statistics: pd.DataFrame, suite: Suite, expected: int) -> dict[str, 
     for row in statistics.to_dict("records"):
         if row["variant"] != suite.reference and row["variant"] not in BASELINES:
             text = _with_interval(row["difference"], row["difference_half_width"], "+")
-            column[f"{row['variant']} − {suite.reference}"] = f"{text} *" if row["holds"] else text
+            column[f"{row['variant']} − {suite.reference}"] = f"{text} {STAR}" if row["holds"] else text
     return column
 
 
@@ -260,6 +261,36 @@ def before_binarisation(frame: pd.DataFrame, suite: Suite) -> pd.DataFrame | Non
     return pd.DataFrame(rows) if questions else None
 
 
+def with_memory(frame: pd.DataFrame, suite: Suite) -> pd.DataFrame | None:
+    """What a memory of the training people changes in each variant, within its own runs.
+
+    Returns:
+        A row per grid point and variant, with both in words, and a column for each question: MAP of codes with the
+        memory, and how far that is above MAP without it, with its interval and a star as in ``table``; None where the
+        runs do not have it.
+    """
+    questions = [question for question in QUESTIONS if f"{question.prefix}memory" in frame]
+    found: list[tuple[str, str, float, Estimate]] = []
+    for point in suite.points(without=REPEATS):
+        here = _at(frame, point)
+        for variant in suite.variants:
+            for question in questions:
+                without, recalled = (_samples(here, variant, question.prefix + name) for name in ("map", "memory"))
+                gains = [after.above(before) for after, before in zip(recalled, without, strict=True)]
+                people = [gain.people for gain in gains if gain.people is not None]
+                bootstrap = Bootstrap(np.concatenate(people)) if len(people) == len(gains) > 0 else None
+                mean = float(np.mean([sample.value for sample in recalled])) if recalled else math.nan
+                label = " ".join(text for text in (variant, point_text(point)) if text)
+                found.append((label, question.title, mean, estimate(gains, draws=_draws(bootstrap, gains))))
+    rows: dict[str, dict[str, str]] = {}
+    holds = holm([gain.p for *_, gain in found])
+    for (label, title, mean, gain), held in zip(found, holds, strict=True):
+        change = _with_interval(gain.value, gain.half_width, "+")
+        text = f"{_with_interval(mean, math.nan, '')} ({change})" if change != "–" else "–"
+        rows.setdefault(label, {})[title] = f"{text} {STAR}" if held else text
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("variant").reset_index() if questions else None
+
+
 def seen_and_unseen(frame: pd.DataFrame, suite: Suite) -> pd.DataFrame:
     """What ``figures.seen_against_unseen`` draws.
 
@@ -302,7 +333,7 @@ def plain(text: str) -> str:
 def latex(text: pd.DataFrame) -> str:
     """A table of texts as LaTeX, for the package booktabs."""
     formatted = text.to_latex(index=False, escape=True, column_format="l" + "r" * (len(text.columns) - 1))
-    return formatted.replace("±", r"$\pm$").replace("−", "$-$").replace("–", "--")
+    return formatted.replace("±", r"$\pm$").replace("−", "$-$").replace("–", "--").replace(STAR, r"$\star$")
 
 
 def notes(suite: Suite, frame: pd.DataFrame) -> list[str]:

@@ -1,0 +1,54 @@
+"""Fills in the tables of recorded results that pages show: ``python -m docs.make_tables``.
+
+Such a table stands between ``<!-- table: SUITE {OPTIONS} -->`` and ``<!-- end -->``. OPTIONS is YAML on one line or
+left out: ``where`` (as that of a report), ``metric``, ``reference`` (another variant than the suite's), ``rows``
+(these alone), and ``made: before_binarisation`` or ``made: memory`` for these tables.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+from ablations.records import recorded
+from ablations.suite import load_suite, parse_yaml
+from ablations.tables import before_binarisation, markdown, tables, with_memory
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ("README.md", "ablations/results/README.md")
+OTHERS = {"before_binarisation": before_binarisation, "memory": with_memory}
+
+
+def filled(page: str) -> str:
+    """The page, with each table as it is recorded now."""
+    return re.sub(
+        r"(<!-- table: (\S+)([^\n]*?) -->).*?(<!-- end -->)",
+        lambda match: f"{match[1]}\n\n{table(match[2], match[3])}\n\n{match[4]}",
+        page,
+        flags=re.S,
+    )
+
+
+def table(name: str, options: str) -> str:
+    """One table as Markdown.
+
+    Raises:
+        ValueError: There is no such record, or the options do not fit it.
+    """
+    chosen = parse_yaml(options) or {}
+    suite = load_suite(name).where(chosen.pop("where", {}))
+    suite = dataclasses.replace(suite, reference=chosen.pop("reference", suite.reference))
+    rows, made = chosen.pop("rows", None), chosen.pop("made", None)
+    text = OTHERS[made](recorded(name), suite) if made else tables(recorded(name), suite, **chosen)
+    if text is None:
+        raise ValueError(f"the record of {name!r} does not hold what the table needs")
+    if rows is not None:
+        text = text.set_index("variant").loc[rows].reset_index()
+    return markdown(text)
+
+
+if __name__ == "__main__":
+    for page in PAGES:
+        path = ROOT / page
+        path.write_text(filled(path.read_text("utf-8")), "utf-8")
