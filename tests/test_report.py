@@ -1,6 +1,5 @@
 """Reports summarise the runs of a suite, from their directories alone, and mix nothing that must not be compared."""
 
-import dataclasses
 import random
 import re
 import shutil
@@ -13,236 +12,20 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
-import scipy.stats
 
-from ablations import figures, identity, report
+from ablations import identity, report
 from ablations.__main__ import main
 from ablations.pages import html_page, markdown_to_html
 from ablations.report import build_report, collect, read_runs
-from ablations.tables import caption, markdown, missing_runs, notes, plain, summary, table, tables, what_changes, write_tables
 from ablations.runner import plan, run_suite
-from ablations.suite import Suite, load_suite
+from ablations.suite import load_suite
+from ablations.tables import markdown, missing_runs, notes, plain, summary, table
 from dcbh_core import Config, config
-from tests.stub_suite import GRIDS, REPORT_STUB, edit, made_up, run_small, write_own, write_suite
+from tests.stub_suite import REPORT_STUB, edit, run_small, write_own, write_suite
 
 NOTEBOOKS = identity.NOTEBOOKS  # the shipped ones, before a fixture puts stubs in their place
 
 MACHINE = {"device": "cpu", "dtype": "float32", "machine": "a CPU", "torch": "2.13"}
-
-
-def test_a_table_counts_the_seeds_of_each_point(tmp_path: Path) -> None:
-    suite = load_suite(write_suite(tmp_path / "s.yaml", grid=GRIDS))
-    frame = pd.DataFrame(
-        [
-            {"variant": run.variant, **run.point, "map": 0.5, "chance": 0.1, "pixels": 0.2, "descriptor": 0.6}
-            for run in suite.runs()
-        ]
-    )
-    full = table(summary(frame, suite), suite).set_index("variant").loc["full"]
-    assert full.tolist() == ["0.500 ± 0.000", "0.500 / 0.500", "0.500 / 0.500"]
-
-
-def values_of(frame: pd.DataFrame, variant: str, bits: int, column: str = "map") -> list[float]:
-    return [row[column] for _, row in frame.iterrows() if row["variant"] == variant and row["bits"] == bits]
-
-
-def row_of(statistics: pd.DataFrame, variant: str, bits: int) -> pd.Series:
-    return next(row for _, row in statistics.iterrows() if row["variant"] == variant and row["bits"] == bits)
-
-
-def test_summary_gives_mean_and_t_interval(small: str) -> None:
-    suite = load_suite(small)
-    frame = made_up(suite, [0, 1, 2])
-    row, values = row_of(summary(frame, suite), "no_center", 48), values_of(frame, "no_center", 48)
-    low, high = scipy.stats.t.interval(0.95, 2, loc=sum(values) / 3, scale=scipy.stats.sem(values))
-    assert row["n"] == 3
-    assert (row["mean"] - row["half_width"], row["mean"] + row["half_width"]) == pytest.approx((low, high))
-
-
-def test_summary_gives_paired_differences(small: str) -> None:
-    suite = load_suite(small)
-    frame = made_up(suite, [0, 1, 2])
-    row = row_of(summary(frame.sample(frac=1, random_state=0), suite), "no_center", 12)
-    pairs = scipy.stats.ttest_rel(values_of(frame, "no_center", 12), values_of(frame, "full", 12))
-    low, high = pairs.confidence_interval(0.95)
-    half_width = row["difference_half_width"]
-    assert (row["difference"] - half_width, row["difference"] + half_width) == pytest.approx((low, high))
-
-
-def test_differences_are_over_the_seeds_that_both_have(small: str) -> None:
-    suite = load_suite(small).with_settings({"seed": [0, 1, 2, 3]})
-    frame = made_up(suite, [0, 1, 2, 3])
-    frame = frame[~((frame["variant"] == "full") & (frame["seed"] == 1))]
-    full, other = values_of(frame, "full", 12), values_of(frame, "no_center", 12)
-    del other[1]
-    differences = row_of(summary(frame, suite), "no_center", 12)["differences"]
-    assert differences == pytest.approx([b - a for a, b in zip(full, other, strict=True)])
-
-
-def test_baselines_and_descriptor_come_from_the_reference(small: str) -> None:
-    suite = load_suite(small)
-    frame = made_up(suite, [0, 1, 2])
-    statistics = summary(frame, suite)
-    assert list(statistics["variant"].unique()) == [
-        "chance",
-        "raw pixels",
-        "full",
-        "no_center",
-        "descriptor, not binarised",
-    ]
-    assert row_of(statistics, "raw pixels", 12)["mean"] == pytest.approx(0.31)
-    descriptor = row_of(statistics, "descriptor, not binarised", 12)
-    assert descriptor["mean"] == pytest.approx(sum(values_of(frame, "full", 12, "descriptor")) / 3)
-
-
-def test_fewer_than_three_seeds_show_points_and_no_interval(small: str) -> None:
-    suite = load_suite(small).with_settings({"seed": [0, 1]})
-    frame = made_up(suite, [0, 1])
-    statistics = summary(frame, suite)
-    assert statistics[["half_width", "difference_half_width"]].isna().all(axis=None)
-    text = table(statistics, suite).set_index("variant").loc["no_center", "12 bits"]
-    assert text == " / ".join(f"{value:.3f}" for value in values_of(frame, "no_center", 12))
-
-
-def test_a_metric_that_is_not_there_is_named(small: str) -> None:
-    suite = load_suite(small)
-    with pytest.raises(ValueError, match="unknown metric 'mpa'; did you mean 'map'"):
-        summary(made_up(suite, [0]), suite, "mpa")
-
-
-@pytest.fixture
-def fixed() -> tuple[Suite, pd.DataFrame]:
-    """One code length, MAP 0.5, 0.6, 0.7 of `full`, and 0.1 less for `no_center`."""
-    suite = load_suite("orl_quick").with_settings({"bits": 12})
-    suite = dataclasses.replace(suite, variants={name: suite.variants[name] for name in ("full", "no_center")})
-    rows = [
-        {"variant": variant, "bits": 12, "seed": s, "map": m + s / 10, "chance": 0.05, "pixels": 0.3, "descriptor": 0.8}
-        for variant, m in (("full", 0.5), ("no_center", 0.4))
-        for s in (0, 1, 2)
-    ]
-    return suite, pd.DataFrame(rows)
-
-
-def test_table_as_markdown(fixed) -> None:
-    suite, frame = fixed
-    assert markdown(table(summary(frame, suite), suite)).splitlines() == [
-        "| variant | 12 bits |",
-        "| --- | ---: |",
-        "| chance | 0.050 |",
-        "| raw pixels | 0.300 |",
-        "| full | 0.600 ± 0.248 |",
-        "| no_center | 0.500 ± 0.248 |",
-        "| descriptor, not binarised | 0.800 ± 0.000 |",
-        "| no_center − full | −0.100 ± 0.000 |",
-        "| descriptor, not binarised − full | +0.200 ± 0.248 |",
-    ]
-
-
-def test_table_as_latex(fixed) -> None:
-    suite, frame = fixed
-    text = tables_module.latex(table(summary(frame, suite), suite))
-    assert r"no\_center & 0.500 $\pm$ 0.248 \\" in text
-    assert r"no\_center $-$ full & $-$0.100 $\pm$ 0.000 \\" in text
-    assert r"\toprule" in text
-    assert text.isascii()
-
-
-def test_a_table_with_missing_seeds_says_so(fixed) -> None:
-    suite, frame = fixed
-    text = table(summary(frame.iloc[:-1], suite), suite).set_index("variant")["12 bits"]
-    assert text["no_center"] == "0.400 / 0.500 (2 of 3 seeds)"
-
-
-def seen_and_unseen_metrics() -> tuple[Suite, pd.DataFrame]:
-    """Two methods at two lengths, one of them with shallow methods; unseen people are twice as hard."""
-    suite = load_suite("peers_orl").with_settings({"seed": [0, 1, 2], "bits": [12, 48]})
-    variants = {name: suite.variants[name] for name in ("dcbh", "softmax")}
-    suite = dataclasses.replace(suite, variants=variants, tuning=None)
-    rows = []
-    for run in suite.runs():
-        score = 0.6 + run.point["bits"] / 1000 + 0.1 * (run.variant == "softmax") + run.point["seed"] / 100
-        metrics = {"map": score, "chance": 0.1, "pixels": 0.2, "descriptor": 0.9}
-        if run.variant == "softmax":
-            metrics |= {"lsh_pixels": 0.3, "itq_pixels": 0.4, "lsh_descriptor": 0.5, "itq_descriptor": score - 0.05}
-        unseen = {f"unseen_{name}": value / 2 for name, value in metrics.items()}
-        rows.append({"variant": run.variant, **run.point, **metrics, **unseen})
-    return suite, pd.DataFrame(rows)
-
-
-def test_shallow_methods_are_rows_from_the_softmax_variants_runs() -> None:
-    suite, frame = seen_and_unseen_metrics()
-    statistics = summary(frame, suite, "unseen_map")
-    assert statistics[statistics["bits"] == 12]["variant"].tolist() == [
-        *("chance", "raw pixels", "LSH on pixels", "ITQ on pixels"),
-        *("LSH on softmax descriptors", "ITQ on softmax descriptors", "dcbh", "softmax", "descriptor, not binarised"),
-    ]
-    row = row_of(statistics, "ITQ on softmax descriptors", 48)
-    softmax = values_of(frame, "softmax", 48, "unseen_map")
-    dcbh = values_of(frame, "dcbh", 48, "unseen_map")
-    assert row["values"] == pytest.approx([value - 0.025 for value in softmax])
-    assert row["differences"] == pytest.approx([value - 0.025 - d for value, d in zip(softmax, dcbh, strict=True)])
-
-
-def test_seen_and_unseen_stand_side_by_side() -> None:
-    suite, frame = seen_and_unseen_metrics()
-    text = tables(frame, suite)
-    assert list(text.columns) == ["variant", "12 bits, seen", "12 bits, unseen", "48 bits, seen", "48 bits, unseen"]
-    for metric, name in (("map", "seen"), ("unseen_map", "unseen")):
-        alone = table(summary(frame, suite, metric), suite)
-        for bits in ("12 bits", "48 bits"):
-            assert text[f"{bits}, {name}"].tolist() == alone[bits].tolist()
-
-
-def test_without_unseen_people_there_is_one_column_for_each_point(small: str) -> None:
-    suite = load_suite(small)
-    frame = made_up(suite, [0, 1, 2])
-    pd.testing.assert_frame_equal(tables(frame, suite), table(summary(frame, suite), suite))
-
-
-def test_the_figure_of_seen_against_unseen_shows_every_method_but_the_baselines() -> None:
-    suite, frame = seen_and_unseen_metrics()
-    rows = tables_module.seen_and_unseen(frame, suite)
-    assert set(rows["variant"]) == {"dcbh", "softmax", *tables_module.SHALLOW, "descriptor, not binarised"}
-    assert rows["point"].unique().tolist() == ["12 bits", "48 bits"]
-    row = next(r for _, r in rows.iterrows() if r["variant"] == "dcbh" and r["point"] == "48 bits")
-    of_dcbh = row_of(summary(frame, suite, "unseen_map"), "dcbh", 48)
-    assert (row["unseen"], row["unseen_half_width"]) == (of_dcbh["mean"], of_dcbh["half_width"])
-    assert row["seen"] == pytest.approx(2 * row["unseen"])
-    panels = figures.seen_against_unseen(rows).axes
-    assert [ax.get_title() for ax in panels] == ["12 bits", "48 bits"]
-    assert all(len(ax.containers) == 7 for ax in panels)
-
-
-def test_the_caption_says_of_whom_and_over_how_many_seeds(small: str) -> None:
-    suite, frame = seen_and_unseen_metrics()
-    assert caption(suite, frame) == (
-        "MAP among people of the training set (seen) and people kept out of it (unseen) (mean over 3 seeds ± "
-        "half-width of its 95 % t interval); below the variants, their paired differences to dcbh:"
-    )
-    two = load_suite(small).with_settings({"seed": [0, 1]})
-    assert caption(two, made_up(two, [0, 1]), "descriptor") == (
-        "descriptor; below the variants, their paired differences to full:"
-    )
-
-
-def test_what_a_variant_changes_is_said_in_words(tmp_path: Path) -> None:
-    variants = {"dcbh": {}, "csq": {"objective": "csq"}, "direct": {"head": "direct"}}
-    words = what_changes(load_suite(write_suite(tmp_path / "s.yaml", variants=variants)))
-    assert words["variant"].tolist() == list(variants)
-    assert words["what"].tolist() == [
-        "the reference",
-        "head = direct, block_size = none, objective = csq, feature_weight = none, quantization_weight = 0.0001, "
-        "quantization_target = none, center_weight = none",
-        "head = direct, block_size = none",
-    ]
-
-
-def test_variants_without_the_reference_are_shown_without_differences(small: str) -> None:
-    suite = load_suite(small)
-    frame = made_up(suite, [0, 1, 2])
-    statistics = summary(frame[frame["variant"] != "full"], suite)
-    assert (row_of(statistics, "full", 12)["n"], row_of(statistics, "no_center", 12)["n"]) == (0, 3)
-    assert row_of(statistics, "no_center", 12)["differences"] == ()
 
 
 def test_collect_gives_one_row_per_complete_run(small: str, fast: list, tmp_path: Path) -> None:
@@ -472,16 +255,6 @@ def test_an_unknown_metric_names_the_nearest(
     assert main(["report", small, "--out", str(tmp_path), "--metric", metric]) == 2
     known = "map, map_worst, map_best, precision_at_50, chance, pixels, descriptor, seconds"
     assert capsys.readouterr().err.splitlines()[-1] == f"error: unknown metric {metric!r}{hint} (known: {known})"
-
-
-def test_written_tables_hold_seen_and_unseen(tmp_path: Path) -> None:
-    suite, frame = seen_and_unseen_metrics()
-    write_tables(tmp_path, frame, suite)
-    assert markdown(tables(frame, suite)) in (tmp_path / "table.md").read_text()
-    assert tables_module.latex(tables(frame, suite)) == (tmp_path / "table.tex").read_text()
-    rows = pd.read_csv(tmp_path / "summary.csv")
-    assert rows["metric"].unique().tolist() == ["map", "unseen_map"]
-    assert len(rows) == 2 * len(summary(frame, suite))
 
 
 def test_the_shipped_notebook_makes_the_tables_of_any_metric(small: str, fast: list, tmp_path: Path) -> None:
