@@ -50,7 +50,7 @@ def of_run(path: Path) -> PerQuery | None:
                 for part in ("queries", "new_queries")
                 if f"{part}_names" in arrays.files
             }
-    except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile):
         return None
     return PerQuery(ap, people)
 

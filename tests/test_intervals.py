@@ -1,4 +1,4 @@
-"""Intervals over people and seeds equal a slow resampling and cover what they should; Holm's procedure its definition."""
+"""Intervals over people and seeds equal a slow resampling and cover what they should; so does Holm's procedure."""
 
 import itertools
 import math

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from ablations.run_directory import measure, write_run
-from dcbh_core import DCBH, Config, Split, evaluate, train
-from dcbh_core.shallow import itq, lsh
+from ablations.run_directory import MEMORY, QUESTIONS, Question, measure, write_run
+from dcbh_core import DCBH, Config, Faces, Split, evaluate, train
+from dcbh_core.metrics import evaluate_asymmetric, evaluate_vectors
+from dcbh_core.shallow import itq, lda_itq, lsh
 from dcbh_core.training import History
 from tests.conftest import synthetic_faces
 from tests.stub_suite import OWN
@@ -23,7 +25,7 @@ Trained = tuple[Split, DCBH, History]
 def trained() -> Trained:
     faces, unseen = synthetic_faces(4, 6), synthetic_faces(2, 5, seed=1)
     queries = np.arange(len(faces)) % 3 == 0
-    new_queries = np.arange(len(unseen)) % 5 == 0
+    new_queries = np.arange(len(unseen)) % 5 < 2
     gallery = faces.select(~queries)
     split = Split(gallery, gallery, faces.select(queries), unseen.select(~new_queries), unseen.select(new_queries))
     return split, *train(CONFIG, gallery)
@@ -87,26 +89,116 @@ def test_other_objectives_do_not_measure_the_shallow_methods(trained: Trained) -
     assert [name for name in measure(model, split).metrics if "lsh" in name or "itq" in name] == []
 
 
-def test_itq_is_left_out_where_there_are_fewer_faces_than_bits(trained: Trained) -> None:
+def test_shallow_methods_are_left_out_where_there_are_too_few_faces_or_people(trained: Trained) -> None:
     split, _, _ = trained
     config = dataclasses.replace(CONFIG, objective="softmax", bits=len(split.training), epochs=1)
     metrics = measure(train(config, split.training)[0], split).metrics
-    assert {name for name in metrics if "itq" in name} == set()
-    assert {name for name in metrics if "lsh" in name} == {
-        *("lsh_pixels", "lsh_descriptor", "unseen_lsh_pixels", "unseen_lsh_descriptor")
+    shallow = {name for name in metrics if "itq" in name or "lsh" in name}
+    assert shallow == {
+        f"{question.prefix}lsh_{source}" for question in QUESTIONS for source in ("pixels", "descriptor")
     }
 
 
-def test_the_arrays_are_the_codes_and_labels_of_each_part(trained: Trained) -> None:
+def test_with_people_enough_lda_itq_is_measured(trained: Trained) -> None:
+    split, _, _ = trained
+    model, _ = train(dataclasses.replace(CONFIG, objective="softmax", bits=3), split.training)
+    metrics = measure(model, split).metrics
+    for source, vectors_of in (("pixels", pixels), ("descriptor", lambda faces: model.describe(faces.images))):
+        fitted = lda_itq(vectors_of(split.training), split.training.labels, 3, model.config.seed)
+        queries, gallery = split.new_queries, split.new_gallery
+        codes = fitted.encode(vectors_of(queries)), fitted.encode(vectors_of(gallery))
+        expected = evaluate(codes[0], queries.labels, codes[1], gallery.labels).map
+        assert metrics[f"unseen_lda_itq_{source}"] == pytest.approx(expected)
+
+
+def pixels(faces: Faces) -> np.ndarray:
+    return faces.images.reshape(len(faces), -1).astype(np.float32)
+
+
+def test_a_classifiers_answer_is_measured_as_a_code(trained: Trained) -> None:
+    split, _, _ = trained
+    model, _ = train(dataclasses.replace(CONFIG, objective="softmax"), split.training)
+    with torch.inference_mode():
+        q = torch.tanh(model.head(model.features(torch.from_numpy(split.queries.images))))
+        answers = (q @ model.code_classifier.weight.T + model.code_classifier.bias).argmax(1).tolist()
+        q = torch.tanh(model.head(model.features(torch.from_numpy(split.gallery.images))))
+        known = (q @ model.code_classifier.weight.T + model.code_classifier.bias).argmax(1).tolist()
+    written = [
+        np.array([[number // 2**bit % 2 == 1 for bit in range(2)] for number in part]) for part in (answers, known)
+    ]
+    expected = evaluate(written[0], split.queries.labels, written[1], split.gallery.labels).map
+    assert measure(model, split).metrics["class_number"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.title)
+def test_each_question_equals_a_query_by_query_construction(trained: Trained, question: Question) -> None:
+    """Each query alone against a gallery that is laid out face by face."""
     split, model, _ = trained
     measured = measure(model, split)
-    parts = ("queries", "gallery", "new_queries", "new_gallery")
-    assert list(measured.arrays) == ["ap", *(f"{part}_{what}" for part in parts for what in ("codes", "labels"))]
-    np.testing.assert_array_equal(measured.arrays["ap"], measured.evaluation.ap)
-    for part in parts:
+    known = list(zip(split.gallery.images, split.gallery.labels, strict=True))
+    unseen = list(zip(split.new_gallery.images, split.new_gallery.labels + 100, strict=True))
+    asked = split.queries if question.queries == "queries" else split.new_queries
+    who = asked.labels + (100 if question.queries == "new_queries" else 0)
+    ap, sizes, relevant = [], set(), []
+    for i, (image, person) in enumerate(zip(asked.images, who, strict=True)):
+        among = {"seen": known, "unseen": unseen}.get(question.title, [*known, *unseen])
+        if question.title == "held out":
+            among = [(other, who[j]) for j, other in enumerate(asked.images) if j != i]
+        codes = model.encode(np.stack([other for other, _ in among]))
+        people = np.array([label for _, label in among])
+        ap.append(evaluate(model.encode(image[None]), np.array([person]), codes, people).map)
+        sizes.add(len(among))
+        relevant.append((people == person).sum())
+    np.testing.assert_allclose(measured.arrays[f"ap_{question.prefix}map"], ap)
+    assert measured.metrics[f"{question.prefix}map"] == pytest.approx(np.mean(ap))
+    assert {measured.metrics[f"{question.prefix}gallery"]} == sizes
+    assert measured.metrics[f"{question.prefix}relevant"] == pytest.approx(np.mean(relevant))
+
+
+def test_where_somebody_has_one_query_nobody_is_asked_for_held_out_photographs(trained: Trained) -> None:
+    split, model, _ = trained
+    fewer = split.queries.select(np.arange(len(split.queries)) > 0)  # of two queries of the first person one is left
+    metrics = measure(model, dataclasses.replace(split, queries=fewer)).metrics
+    assert [name for name in metrics if name.startswith("held_out")] == []
+    assert "open_map" in metrics
+
+
+def test_what_binarisation_costs_is_measured_on_ones_own_descriptors(trained: Trained) -> None:
+    split, model, _ = trained
+    metrics = measure(model, split).metrics
+    queries, gallery = (model.describe(part.images) for part in (split.queries, split.gallery))
+    labels = split.queries.labels, split.gallery.labels
+    for name, metric in (("descriptor", "euclidean"), ("descriptor_cosine", "cosine")):
+        expected = evaluate_vectors(queries, labels[0], gallery, labels[1], metric).mean()
+        assert metrics[name] == pytest.approx(expected)
+    expected = evaluate_asymmetric(model.relax(queries), labels[0], model.binarize(gallery), labels[1]).mean()
+    assert metrics["asymmetric"] == pytest.approx(expected)
+
+
+def test_a_model_without_a_memory_is_measured_with_one_and_one_with_as_it_is(trained: Trained) -> None:
+    split, model, _ = trained
+    metrics = measure(model, split).metrics
+    own, _ = train(dataclasses.replace(CONFIG, memory=MEMORY), split.training)
+    with_memory = measure(own, split).metrics
+    for question in QUESTIONS:
+        assert metrics[f"{question.prefix}memory"] == pytest.approx(with_memory[f"{question.prefix}map"])
+    assert [name for name in with_memory if "memory" in name] == []
+
+
+def test_the_arrays_are_ap_codes_labels_and_names(trained: Trained) -> None:
+    split, model, _ = trained
+    measured = measure(model, split)
+    assert measured.arrays["ap_map"].tolist() == measured.evaluation.ap.tolist()
+    of_queries = {name.removeprefix("ap_") for name in measured.arrays if name.startswith("ap_")}
+    for name in of_queries:
+        assert measured.metrics[name] == pytest.approx(measured.arrays[f"ap_{name}"].mean())
+    assert {f"{question.prefix}{name}" for question in QUESTIONS for name in ("map", "memory", "pixels")} <= of_queries
+    for part in ("queries", "gallery", "new_queries", "new_gallery"):
         faces = getattr(split, part)
         np.testing.assert_array_equal(measured.arrays[f"{part}_codes"], model.encode(faces.images))
         np.testing.assert_array_equal(measured.arrays[f"{part}_labels"], faces.labels)
+        if part.endswith("queries"):
+            assert measured.arrays[f"{part}_names"].tolist() == faces.names
 
 
 def test_a_written_run_reads_back(trained: Trained, tmp_path: Path) -> None:
