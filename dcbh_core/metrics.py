@@ -206,7 +206,9 @@ def evaluate_asymmetric(
     Source: Gordo, Perronnin, Gong and Lazebnik, Asymmetric Distances for Binary Embeddings, TPAMI 2014.
     """
     signs = np.where(gallery_codes, 1.0, -1.0)
-    return _ap_of_distances(-queries.astype(np.float64) @ signs.T, query_labels, gallery_labels)
+    # Rounded, as the order of a sum must not break the tie of two codes at one distance.
+    distances = np.round(-queries.astype(np.float64) @ signs.T, 6)
+    return _ap_of_distances(distances, query_labels, gallery_labels)
 
 
 def evaluate_chance(query_labels: np.ndarray, gallery_labels: np.ndarray | None = None) -> np.ndarray:

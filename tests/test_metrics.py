@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from dcbh_core import Evaluation, evaluate
-from dcbh_core.metrics import average_precision, evaluate_chance, evaluate_vectors
+from dcbh_core.metrics import average_precision, evaluate_asymmetric, evaluate_chance, evaluate_vectors
 from tests.test_hamming import retrieval
 
 
@@ -147,20 +147,89 @@ def test_a_radius_that_finds_nothing_counts_as_precision_0():
     assert evaluate(codes[:1], np.array([0]), codes[1:], np.array([0])).precision_radius(1) == 0
 
 
-def test_real_valued_ranking_equals_sklearn():
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_real_valued_ranking_equals_sklearn(metric):
     rng = np.random.default_rng(0)
     queries, gallery = rng.normal(size=(5, 3, 2)), rng.normal(size=(20, 3, 2))
     query_labels, gallery_labels = np.arange(5) % 3, np.arange(20) % 3
+
+    def nearness(query, item):
+        if metric == "euclidean":
+            return -((query - item) ** 2).sum()
+        return (query * item).sum() / np.sqrt((query**2).sum() * (item**2).sum())
+
     slow = [
-        average_precision_score(gallery_labels == label, -((gallery - query) ** 2).sum((1, 2)))
+        average_precision_score(gallery_labels == label, [nearness(query, item) for item in gallery])
         for query, label in zip(queries, query_labels, strict=True)
     ]
-    assert evaluate_vectors(queries, query_labels, gallery, gallery_labels) == pytest.approx(np.mean(slow))
+    assert evaluate_vectors(queries, query_labels, gallery, gallery_labels, metric) == pytest.approx(slow)
+
+
+def test_asymmetric_ranking_counts_the_magnitude_of_each_bit_that_differs():
+    rng = np.random.default_rng(0)
+    queries, gallery = rng.normal(size=(5, 20)), rng.random((20, 20)) < 0.5  # so many bits that nothing ties
+    query_labels, gallery_labels = np.arange(5) % 3, np.arange(20) % 3
+    slow = [
+        average_precision_score(
+            gallery_labels == label,
+            [-sum(abs(q) for q, bit in zip(query, code, strict=True) if (q >= 0) != bit) for code in gallery],
+        )
+        for query, label in zip(queries, query_labels, strict=True)
+    ]
+    assert evaluate_asymmetric(queries, query_labels, gallery, gallery_labels) == pytest.approx(slow)
+
+
+def test_equal_codes_tie_in_asymmetric_ranking_too():
+    code = np.random.default_rng(0).random(48) < 0.5
+    gallery, labels = np.repeat(code[None], 40, 0), np.arange(40) % 2
+    query = np.random.default_rng(1).normal(size=(1, 48)).astype(np.float32)
+    expected = evaluate_chance(np.array([1]), labels)
+    np.testing.assert_allclose(evaluate_asymmetric(query, np.array([1]), gallery, labels), expected)
+
+
+def test_of_queries_that_are_as_sure_of_each_bit_asymmetric_ranking_is_hammings():
+    rng = np.random.default_rng(0)
+    codes, labels = rng.random((12, 8)) < 0.5, np.arange(12) % 3
+    other, other_labels = rng.random((15, 8)) < 0.5, np.arange(15) % 3
+    found = evaluate_asymmetric(np.where(codes, 0.5, -0.5), labels, other, other_labels)
+    np.testing.assert_allclose(found, evaluate(codes, labels, other, other_labels).ap)
 
 
 def test_chance_is_the_mean_over_all_orders():
     values = [ranked_ap(order) for order in permutations([True, True, False, False, False])]
-    assert evaluate_chance(np.array([0]), np.array([0, 0, 1, 1, 2])) == pytest.approx(np.mean(values))
+    assert evaluate_chance(np.array([0]), np.array([0, 0, 1, 1, 2])) == pytest.approx([np.mean(values)])
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=20, deadline=None)
+def test_without_a_gallery_each_query_is_sought_among_the_others(seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(9) % 3)
+    codes, vectors = rng.random((9, 5)) < 0.5, rng.normal(size=(9, 4))
+    evaluation = evaluate(codes, labels)
+    real, asymmetric = evaluate_vectors(vectors, labels), evaluate_asymmetric(codes - 0.4, labels, codes)
+    chance = evaluate_chance(labels)
+    for i in range(9):
+        others = np.arange(9) != i
+        alone, among = slice(i, i + 1), labels[others]
+        one = evaluate(codes[alone], labels[alone], codes[others], among)
+        np.testing.assert_array_equal(evaluation.retrieved[i], one.retrieved[0])
+        np.testing.assert_array_equal(evaluation.relevant[i], one.relevant[0])
+        assert real[alone] == pytest.approx(evaluate_vectors(vectors[alone], labels[alone], vectors[others], among))
+        slow = evaluate_asymmetric(codes[alone] - 0.4, labels[alone], codes[others], among)
+        assert asymmetric[alone] == pytest.approx(slow)
+        assert chance[alone] == pytest.approx(evaluate_chance(labels[alone], among))
+
+
+def test_a_query_that_has_no_other_of_its_person_is_named():
+    with pytest.raises(ValueError, match=r"query 2 \(label 5\) has no relevant image"):
+        evaluate(CODES, np.array([4, 4, 5]))
+
+
+def test_half_a_gallery_is_an_error():
+    for gallery in ({"gallery_codes": CODES}, {"gallery_labels": LABELS}):
+        with pytest.raises(ValueError, match="a gallery needs both codes and labels"):
+            evaluate(CODES, LABELS, **gallery)
 
 
 CODES = np.zeros((3, 4), bool)
@@ -197,6 +266,6 @@ def test_labels_are_compared_exactly_in_every_metric():
         lambda asked: evaluate_vectors(vectors[:1], asked, vectors, labels),
         lambda asked: evaluate_chance(asked, labels),
     ):
-        assert measure(np.array([2**60 + 1])) == pytest.approx(0.75)
+        assert np.mean(measure(np.array([2**60 + 1]))) == pytest.approx(0.75)
         with pytest.raises(ValueError, match="has no relevant image"):
             measure(stranger)

@@ -5,8 +5,10 @@ import pytest
 import scipy.linalg
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from dcbh_core.shallow import itq, lsh
+from dcbh_core import evaluate
+from dcbh_core.shallow import class_number, itq, lda_itq, lsh
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -74,3 +76,57 @@ def test_itq_needs_as_many_directions_as_bits(n, d):
     with pytest.raises(ValueError, match=f"{n} vectors of length {d} have 3 principal directions, too few for 4 bits"):
         itq(vectors(n, d), 4, 0)
     assert itq(vectors(n, d), 3, 0).encode(vectors(n, d)).shape == (n, 3)
+
+
+def people(n: int, d: int, each: int) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors of ``n`` people, ``each`` of them, and who they are."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(n * each) % n
+    return rng.normal(size=(n, d))[labels] + rng.normal(0, 0.5, (n * each, d)) * np.linspace(0.2, 3, d), labels
+
+
+def test_lda_itqs_directions_are_a_rotation_of_ldas() -> None:
+    x, labels = people(5, 8, 12)
+    principal = np.linalg.svd(x - x.mean(0))[2].T  # on which the shrinkage depends
+    lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto").fit((x - x.mean(0)) @ principal, labels)
+    directions = principal @ lda.scalings_[:, :3]
+    projection = lda_itq(x, labels, 3, 0).projection
+    rotation = np.linalg.lstsq(directions, projection, rcond=None)[0]
+    np.testing.assert_allclose(directions @ rotation, projection, atol=1e-6)
+    np.testing.assert_allclose(rotation.T @ rotation, np.eye(3), atol=1e-6)
+
+
+def test_lda_itq_tells_people_apart_where_pca_sees_the_noise() -> None:
+    x, labels = people(6, 10, 20)
+    noisy = x.copy()
+    noisy[:, 0] *= 100  # the direction of the largest variance, the same for everybody
+    noisy[:, 0] -= 100 * x[:, 0]
+    noisy[:, 0] += np.random.default_rng(1).normal(0, 100, len(x))
+    queries, gallery = np.arange(len(x)) % 4 == 0, np.arange(len(x)) % 4 > 0
+    found = {}
+    for name, fitted in (("itq", itq(noisy, 4, 0)), ("lda", lda_itq(noisy, labels, 4, 0))):
+        codes = fitted.encode(noisy)
+        found[name] = evaluate(codes[queries], labels[queries], codes[gallery], labels[gallery]).map
+    assert found["lda"] > found["itq"]
+
+
+def test_long_vectors_are_reduced_to_their_principal_directions_first() -> None:
+    x, labels = people(5, 300, 8)
+    projection = lda_itq(x, labels, 4, 0).projection
+    principal = np.linalg.svd(x - x.mean(0), full_matrices=False)[2][: min(len(x) - 1, 256)]
+    np.testing.assert_allclose(principal.T @ (principal @ projection), projection, atol=1e-6 * np.abs(projection).max())
+
+
+def test_lda_itq_needs_more_people_than_bits() -> None:
+    x, labels = people(4, 9, 6)
+    with pytest.raises(ValueError, match="there are 3 directions that tell people apart, too few for 4 bits"):
+        lda_itq(x, labels, 4, 0)
+    assert lda_itq(x, labels, 3, 0).encode(x).shape == (24, 3)
+
+
+@given(st.integers(1, 300))
+@settings(max_examples=30, deadline=None)
+def test_a_class_number_is_read_back_from_its_bits(people: int) -> None:
+    codes = class_number(np.arange(people), people)
+    assert codes.shape == (people, max(1, (people - 1).bit_length()))
+    assert [sum(2**i for i, bit in enumerate(code) if bit) for code in codes] == list(range(people))
