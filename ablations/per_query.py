@@ -72,7 +72,7 @@ def write(target: str | os.PathLike[str] | IO[bytes], runs: Sequence[PerQuery | 
     np.savez_compressed(target, allow_pickle=False, **arrays)
 
 
-def read(source: str | os.PathLike[str]) -> list[PerQuery]:
+def read(source: str | os.PathLike[str]) -> list[PerQuery | None]:
     """The runs of ``write``; in the place of each name is a number, in a text, which is the same in all files."""
     with np.load(source) as arrays:
         runs = [PerQuery({}, {}) for _ in range(int(arrays["runs"]))]
@@ -84,7 +84,7 @@ def read(source: str | os.PathLike[str]) -> list[PerQuery]:
             for run, part in zip(runs, parts, strict=True):
                 if len(part):
                     getattr(run, kind)[key] = part / STEPS if kind == "ap" else part.astype(str)
-    return runs
+    return [run if run.ap else None for run in runs]
 
 
 def _steps(ap: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,7 @@ from dcbh_core.rehearsal import rehearse
 from .attempt import NOTEBOOK, Outcome, Task, attempts
 from .identity import Identity, changed_sources, complete_runs, identify, parse_run, read_run
 from .suite import Run, Suite, located
-from .workers import Resolve, Workers, cluster_workers, local_workers, resolved_here, work_directory
-
-LOST = "the dask scheduler was lost; start it and the same command again"
-POLL_SECONDS = 1.0  # between looks at workers that come and go, and at runs that another runner holds
+from .workers import POLL_SECONDS, Resolve, Workers, cluster_workers, local_workers, resolved_here, work_directory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,10 +156,11 @@ def run_suite(
 
     Raises:
         ValueError: As in ``plan``, before any run starts.
-        OSError: As in ``plan``; or ``out`` cannot be written to, or a scheduler is lost.
+        OSError: As in ``plan``; or ``out`` cannot be written to, or there is no such scheduler.
+        SchedulerLost: There is none any more.
         KeyboardInterrupt: It was interrupted; all children have been ended.
     """
-    workers = cluster_workers(scheduler, work) if scheduler else local_workers(out, jobs, threads)
+    workers = cluster_workers(scheduler, work) if scheduler is not None else local_workers(out, jobs, threads)
     with workers as available:
         planned: dict[str, Planned] = {}
         for one in plan(suite, out, only, available.resolve, threads):
@@ -227,8 +225,9 @@ class _Batch:
                 self._start()
                 line.set_description_str(f"{self.name}: {self.state()}")
                 if self.running:
-                    for future in wait(self.running, POLL_SECONDS, FIRST_COMPLETED).done:
-                        self._finish(future, *self.running.pop(future))
+                    ended = wait(self.running, POLL_SECONDS, FIRST_COMPLETED).done
+                    while ended:
+                        self._finish(ended.pop())
                 elif self.waiting:
                     time.sleep(POLL_SECONDS)
 
@@ -261,22 +260,22 @@ class _Batch:
                 self.attempts[planned.identity.name] += 1
                 with _writing(self.out):
                     _started(self.out, planned.identity.name).write_text(repr(time.time()))
-                try:
-                    future = self.workers.executor.submit(self.workers.function, task)
-                except OSError as error:  # of dask: the line to its scheduler is cut
-                    raise OSError(f"{LOST} ({error})") from None
-                self.running[future] = planned, lock
+                self.running[self.workers.submit(task)] = planned, lock
                 places -= 1
 
-    def _finish(self, future: Future[Outcome], planned: Planned, lock: FileLock) -> None:
-        """Keep the result of an attempt, or what is left of a failure, and say so."""
+    def _finish(self, future: Future[Outcome]) -> None:
+        """Keep the result of an attempt, or what is left of a failure, and say so.
+
+        No reference to the future may stay: dask makes anew what somebody holds when the worker dies that has made it.
+
+        Raises:
+            CancelledError: The attempt was cancelled, as those of a lost scheduler are.
+        """
+        planned, lock = self.running.pop(future)
         name = planned.identity.name
-        try:
-            outcome = future.result()
-        except CancelledError:  # dask's word for a future that its scheduler does not know any more
-            raise OSError(LOST) from None
-        except Exception as error:  # whatever befell a worker, the other runs go on
-            outcome = Outcome({}, 0.0, f"{type(error).__name__}: {error}")
+        error = future.exception()
+        # Whatever befell a worker, the other runs go on.
+        outcome = Outcome({}, 0.0, f"{type(error).__name__}: {error}") if error else future.result()
         try:
             with _writing(self.out):
                 if outcome.error is None:

@@ -9,12 +9,15 @@ best value lies inside of those tried, or at a bound of the method such as a wei
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from .suite import Suite, as_yaml
+from dcbh_core.methods import unknown_name
+
+from .suite import Suite, as_yaml, located
 
 TIE = 1e-9  # scores this close are equal
 SCORED = ("held_out_map", "unseen_map")  # the metrics whose mean is the criterion
@@ -41,12 +44,18 @@ def tuning_suite(suite: Suite, only: Sequence[str] = ("*",)) -> Suite:
         for variant in tuning.own
         for settings in tuning.trials(variant)
     }
-    chosen = suite.select(only, [*tuning.own, *trials])
-    variants = {
-        name: {**suite.variants[variant], **settings}
-        for name, (variant, settings) in trials.items()
-        if name in chosen or variant in chosen
-    }
+    variants: dict[str, dict[str, Any]] = {}
+    for pattern in only:
+        chosen = [
+            name
+            for name, (variant, _) in trials.items()
+            if pattern in (variant, name) or fnmatch.filter((variant, name), pattern)
+        ]
+        if not chosen:
+            with located(f"suite {suite.name!r}"):
+                raise unknown_name("variant", pattern, tuning.own)
+        variants |= {name: {**suite.variants[trials[name][0]], **trials[name][1]} for name in chosen}
+    variants = {name: variants[name] for name in trials if name in variants}
     at = {field: value if isinstance(value, list) else [value] for field, value in tuning.at.items()}
     base = {field: value for field, value in suite.base.items() if field not in at}
     return dataclasses.replace(

@@ -1,16 +1,20 @@
-"""Where runs happen: on this machine or on a cluster, behind one ``concurrent.futures`` executor."""
+"""Where runs happen: on this machine or on a cluster, behind one ``submit``."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import itertools
+import logging
 import os
 import queue
+import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,7 +27,13 @@ from .identity import changed_sources, common_sources, identify
 
 Resolve = Callable[[Config], Config]
 T = TypeVar("T")
-SCHEDULER_SECONDS = 5  # that a scheduler has to answer
+CONNECT_SECONDS = 5  # that a scheduler may take to be connected to
+ANSWER_SECONDS = 30  # that it may take to answer later, however busy, before it counts as lost
+POLL_SECONDS = 1.0  # between looks at what comes and goes: workers, and runs that another runner holds
+
+
+class SchedulerLost(OSError):
+    """The scheduler of a batch is gone, or does not answer; runs that were going on are to be attempted again."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,15 +41,13 @@ class Workers:
     """What makes the attempts.
 
     Attributes:
-        executor: ``executor.submit(function, task)`` is the future of an ``Outcome``.
-        function: What is submitted to it.
+        submit: Starts an attempt.
         count: How many attempts go on at a time, now; on a cluster workers come and go.
         resolve: Fills in a config with the hardware of these workers.
         work: Directory for attempts, or None for each worker's own.
     """
 
-    executor: Executor
-    function: Callable[[Task], Outcome]
+    submit: Callable[[Task], Future[Outcome]]
     count: Callable[[], int]
     resolve: Resolve
     work: str | None
@@ -62,16 +70,20 @@ def local_workers(out: Path, jobs: int | None, threads: int) -> Iterator[Workers
         free.put(gpu)
     ended = threading.Event()
 
-    def function(task: Task) -> Outcome:
+    executor = ThreadPoolExecutor(jobs)
+
+    def attempt_on_gpu(task: Task) -> Outcome:
         gpu = free.get()
         try:
             return attempt(task, ended.is_set, {"CUDA_VISIBLE_DEVICES": gpu} if several else None)
         finally:
             free.put(gpu)
 
-    executor = ThreadPoolExecutor(jobs)
+    def submit(task: Task) -> Future[Outcome]:
+        return executor.submit(attempt_on_gpu, task)
+
     try:
-        yield Workers(executor, function, lambda: jobs, resolved_here, str(work_directory(out)))
+        yield Workers(submit, lambda: jobs, resolved_here, str(work_directory(out)))
     finally:
         ended.set()
         executor.shutdown(cancel_futures=True)
@@ -99,46 +111,87 @@ def cluster_workers(address: str, work: str | None) -> Iterator[Workers]:
     Raises:
         ValueError: dask is not installed, or the workers differ from each other or from this machine in their source.
         OSError: There is no scheduler at the address.
+        SchedulerLost: There is none any more, however that shows itself.
     """
     try:
         from distributed import Client
+        from distributed.comm import CommClosedError
     except ImportError:
         raise ValueError('a cluster needs dask.distributed; install it with pip install -e ".[cluster]"') from None
+    for logger in ("distributed", "distributed.client"):  # they log tracebacks of what is one sentence here
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
+    lost = SchedulerLost(f"the dask scheduler at {address} was lost")
     try:
-        client = Client(address, timeout=SCHEDULER_SECONDS)
+        asyncio.run(_greet(address))
+        client = Client(address, timeout=CONNECT_SECONDS)
     except (OSError, ValueError) as error:
-        raise OSError(f"there is no dask scheduler at {address!r}: {error}") from None
+        raise OSError(f"there is no dask scheduler at {address!r}: {str(error) or 'nothing answers'}") from None
+    except Exception:  # whatever comes of reading a message that is none of dask's
+        raise OSError(f"there is no dask scheduler at {address!r}: something else answers") from None
     executor = client.get_executor(pure=False)
     resolved: dict[tuple[str, str], tuple[str, str]] = {}
+
+    @contextlib.contextmanager
+    def connected() -> Iterator[None]:
+        """Says of whatever a client raises that has no scheduler any more what it means."""
+        try:
+            yield
+        except Exception:
+            raise lost from None
+
+    def count() -> int:
+        with connected():
+            return len(client.nthreads(callback_timeout=ANSWER_SECONDS))
+
+    def submit(task: Task) -> Future[Outcome]:
+        with connected():
+            return executor.submit(attempt_on_cluster, task)
+
+    def ask(function: Callable[..., T], *arguments: str) -> dict[str, T]:
+        """The address of each worker -> what ``function`` gives there. It waits for a first one."""
+        if not count():
+            print(f"the cluster of {address} has no worker; waiting for one to join it", file=sys.stderr)
+        while True:
+            with connected():
+                answers = client.run(function, *arguments, on_error="return") if count() else {}
+            answers = {where: one for where, one in answers.items() if not isinstance(one, CommClosedError)}
+            for error in answers.values():
+                if isinstance(error, Exception):
+                    raise error
+            if answers:  # of workers that have not left meanwhile
+                return answers
+            time.sleep(POLL_SECONDS)
 
     def resolve(config: Config) -> Config:
         asked = (config.device, config.dtype)
         if asked not in resolved:
-            resolved[asked] = agreed(client.run(_hardware, *asked), "device and dtype")
+            resolved[asked] = agreed(ask(_hardware, *asked), "device and dtype")
         device, dtype = resolved[asked]
         return dataclasses.replace(config, device=device, dtype=dtype).resolved()
 
-    def count() -> int:
-        try:
-            return len(client.nthreads())
-        except (OSError, RuntimeError) as error:
-            raise OSError(
-                f"the dask scheduler at {address} was lost: {error}; start it and the same command again"
-            ) from None
-
     try:
-        client.wait_for_workers(1)
-        changed = changed_sources(agreed(client.run(common_sources), "sources"), common_sources())
+        changed = changed_sources(agreed(ask(common_sources), "sources"), common_sources())
         if changed:
             raise ValueError(
                 f"the workers of {address} have another source than this machine ({', '.join(changed)}); install the "
                 "same checkout"
             )
-        yield Workers(executor, attempt_on_cluster, count, resolve, work)
+        yield Workers(submit, count, resolve, work)
+    except CancelledError:  # a client cancels its futures when it loses the scheduler
+        raise lost from None
     finally:
         with contextlib.suppress(Exception):  # the scheduler may be what was lost
-            executor.shutdown(wait=False)
-        client.close()
+            client.close()  # which also ends what still runs
+
+
+async def _greet(address: str) -> None:
+    """See that a dask server is at ``address``; its client would wait for ever for one that is silent."""
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    how = Security().get_connection_args("client")
+    connection = await asyncio.wait_for(connect(address, CONNECT_SECONDS, **how), CONNECT_SECONDS)
+    connection.abort()
 
 
 def attempt_on_cluster(task: Task) -> Outcome:

@@ -16,8 +16,8 @@ from dcbh_core import DCBH, Config
 from dcbh_core.heads import HEADS
 from dcbh_core.losses import OBJECTIVES
 from dcbh_core.model import Backbone, descriptor_size, objective_of
-from dcbh_core.saving import digest_of
 from dcbh_core.peers import PEERS
+from dcbh_core.saving import digest_of
 
 SMALL = Config(bits=5, block_size=3, width=0.05)
 ALL = {**OBJECTIVES, **PEERS}

@@ -22,10 +22,11 @@ def test_ap_comes_back_to_five_digits(tmp_path_factory: pytest.TempPathFactory, 
     path = tmp_path_factory.mktemp("ap") / "a.npz"
     per_query.write(path, [example(["a"] * len(values), values), None, example(["b"], [0.5])])
     first, none, last = per_query.read(path)
+    assert first is not None
     np.testing.assert_allclose(first.ap["map"], values, atol=0.5 / per_query.STEPS + 1e-12)
     np.testing.assert_allclose(first.ap["unseen_map"], values[:1], atol=1e-5)
-    assert none == PerQuery({}, {})
-    assert last.of("map") is not None and none.of("map") is None
+    assert none is None
+    assert last is not None and last.of("map") is not None
 
 
 def test_a_person_has_the_same_number_in_all_files_and_no_name(tmp_path: Path) -> None:
@@ -33,6 +34,7 @@ def test_a_person_has_the_same_number_in_all_files_and_no_name(tmp_path: Path) -
     per_query.write(tmp_path / "a.npz", [example(names, [0.1, 0.2, 0.3, 0.4])])
     per_query.write(tmp_path / "b.npz", [example(["Zoe", "Bob"], [0.1, 0.2]), example(["Ann"], [0.1])])
     [first], (second, third) = (per_query.read(tmp_path / name) for name in ("a.npz", "b.npz"))
+    assert first is not None and second is not None and third is not None
     ann, bob, odd, again = first.people["queries"].tolist()
     assert ann == again and len({ann, bob, odd}) == 3
     assert second.people["queries"].tolist()[1] == bob and third.people["queries"].tolist() == [ann]

@@ -3,13 +3,15 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from ablations import records
+from ablations.per_query import PerQuery
 from ablations.records import record, recorded
-from ablations.tables import notes, summary
 from ablations.suite import load_suite
+from ablations.tables import PER_QUERY, notes, summary
 from ablations.tuning import tuning_suite
 from tests.stub_suite import made_up, write_suite
 
@@ -31,6 +33,30 @@ def test_recorded_metrics_come_back(small: str, tmp_path: Path) -> None:
     assert set(back["machine"]) == {"2-core x86-64 CPU, float32, torch 2.13, 1 thread"}
     numbers = ["mean", "half_width", "difference", "difference_half_width"]
     pd.testing.assert_frame_equal(summary(back, suite)[numbers], summary(frame, suite)[numbers], atol=1e-5)
+
+
+def test_ap_of_each_query_is_kept_beside_and_comes_back_of_all_parts(small: str, tmp_path: Path) -> None:
+    suite = load_suite(small)
+    frame = made_up(suite, [0, 1, 2])
+    rng = np.random.default_rng(0)
+    people = np.array(["Ann", "Ann", "Bob", "Cid", "Cid"])
+    frame[PER_QUERY] = [
+        PerQuery({"map": rng.random(5), "pixels": rng.random(5), "descriptor": rng.random(5)}, {"queries": people})
+        for _ in range(len(frame))
+    ]
+    frame["map"] = [one.ap["map"].mean() for one in frame[PER_QUERY]]
+    for bits, part in ((12, ""), (48, "long")):
+        record(suite.with_settings({"bits": [bits]}), frame[frame["bits"] == bits], "command", part)
+    assert sorted(path.name for path in tmp_path.glob("*.npz")) == ["small.long.npz", "small.npz"]
+    back = recorded("small", tmp_path).sort_values(["bits", "seed", "variant"], ignore_index=True)
+    frame = frame.sort_values(["bits", "seed", "variant"], ignore_index=True)
+    for kept, own in zip(back[PER_QUERY], frame[PER_QUERY], strict=True):
+        assert set(kept.ap) == {"map", "pixels"}  # what the tables of MAP show
+        np.testing.assert_allclose(kept.ap["map"], own.ap["map"], atol=1e-5)
+    numbers = ["mean", "half_width", "difference", "difference_half_width"]
+    pd.testing.assert_frame_equal(summary(back, suite)[numbers], summary(frame, suite)[numbers], atol=0.02)
+    alone = summary(back.drop(columns=PER_QUERY), suite)
+    assert not np.allclose(alone["half_width"].dropna(), summary(back, suite)["half_width"].dropna()[:4])
 
 
 def test_an_incomplete_suite_is_not_recorded(small: str, tmp_path: Path) -> None:
@@ -99,3 +125,7 @@ def test_committed_results_fit_their_suites() -> None:
             suite = tuning_suite(suite)
         assert set(frame["variant"]) <= set(suite.variants)
         assert frame["map"].between(0, 1).all()
+        if path.with_suffix(".npz").is_file():
+            assert path.with_suffix(".npz").stat().st_size < 1_000_000
+            for one, mean in zip(frame[PER_QUERY].dropna(), frame.dropna(subset=[PER_QUERY])["map"], strict=True):
+                assert one.ap["map"].mean() == pytest.approx(mean, abs=2e-5)

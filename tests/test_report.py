@@ -13,7 +13,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from ablations import identity, report
+from ablations import identity, report, tables
 from ablations.__main__ import main
 from ablations.pages import html_page, markdown_to_html
 from ablations.report import build_report, collect, read_runs
@@ -209,9 +209,9 @@ def test_the_tables_are_made_by_the_notebook_alone(small: str, fast: list, tmp_p
     run_small(small, tmp_path)
     notebook = nbformat.v4.new_notebook()
     monkeypatch.setattr(report, "execute", lambda source, output, parameters: nbformat.write(notebook, output))
-    monkeypatch.setattr(report, "summary", lambda *arguments: pytest.fail("a table was made"))
+    monkeypatch.setattr(tables, "summary", lambda *arguments: pytest.fail("a table was made"))
     directory = build_report(small, tmp_path)
-    assert sorted(path.name for path in directory.iterdir()) == ["report.html", "report.ipynb", "runs.csv"]
+    assert sorted(path.name for path in directory.iterdir()) == ["report.html", "report.ipynb", "runs.csv", "runs.npz"]
 
 
 def test_the_notebook_is_given_what_was_asked_for(small: str, fast: list, in_process: list, tmp_path: Path) -> None:
@@ -427,5 +427,5 @@ def test_the_shipped_notebook_shows_a_suites_texts_as_they_are(small: str, fast:
         assert " ".join(words.split()) in page.words()
     table = Seen(markdown_to_html((directory / "table.md").read_text()))
     rows = table.names().count("tr")
-    assert (rows, table.names().count("td")) == (1 + 9, 9 * 3)
+    assert (rows, table.names().count("td")) == (1 + 7, 7 * 3)
     assert_harmless(table)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ablations import suite as suites
-from ablations.suite import load_suite, parse_yaml
+from ablations.suite import REPEATS, load_suite, parse_yaml
 from dcbh_core.losses import OBJECTIVES
 from dcbh_core.methods import find_objective
 from dcbh_core.peers import PEERS
@@ -35,7 +35,7 @@ def test_the_suite_of_own_methods_expands() -> None:
 
 
 def test_peers_write_out_every_constant_of_each_objective() -> None:
-    suite = load_suite("peers_lfw")
+    suite = load_suite("methods_lfw")
     assert {suite.field(variant, "objective") for variant in suite.variants} == {*OBJECTIVES, *PEERS}
     for variant, fields in suite.variants.items():
         constants = find_objective(fields["objective"]).constants
@@ -44,9 +44,15 @@ def test_peers_write_out_every_constant_of_each_objective() -> None:
 
 def test_peers_have_five_seeds_at_the_shortest_and_the_longest_code() -> None:
     suite = load_suite("peers_lfw")
-    seeds = {point["bits"]: suite.seeds_at(point) for point in suite.points(without="seed")}
+    seeds = {point["bits"]: suite.repeats_at(point) for point in suite.points(without=REPEATS)}
     assert seeds == {12: 5, 24: 3, 36: 3, 48: 5}
     assert suite.grid == {"bits": [12, 24, 36, 48], "seed": [0, 1, 2, 3, 4]}
+
+
+def test_all_methods_have_three_seeds_on_each_split() -> None:
+    suite = load_suite("methods_lfw")
+    [point] = suite.points(without=REPEATS)
+    assert suite.repeats_at(point) == 3 * len(suite.grid["split_seed"])
 
 
 def test_the_ablations_of_the_paper_write_out_its_weights() -> None:
@@ -346,7 +352,7 @@ def test_the_points_of_several_grids_come_grid_by_grid(tmp_path: Path) -> None:
     suite = load_suite(write_suite(tmp_path / "s.yaml", grid=GRIDS))
     points = [(point["bits"], point["seed"]) for point in suite.points()]
     assert points == [(12, 0), (12, 1), (12, 2), (24, 0), (24, 1), (48, 0), (48, 1)]
-    assert suite.points(without="seed") == [{"bits": 12}, {"bits": 24}, {"bits": 48}]
+    assert suite.points(without=["seed"]) == [{"bits": 12}, {"bits": 24}, {"bits": 48}]
     assert len(suite) == len(suite.runs()) == 14
 
 

@@ -11,10 +11,10 @@ from ablations.__main__ import main
 from ablations.execution import NotebookError
 from ablations.records import recorded
 from ablations.suite import Suite, load_suite
-from ablations.tuning import best, scores, tuning_suite, tuning_text
+from ablations.tuning import best, next_values, scores, tuning_suite, tuning_text
 from tests.stub_suite import OWN, write_suite
 
-TUNED = ["peers_lfw", "peers_orl"]
+TUNED = ["methods_lfw", "peers_orl"]
 TUNING = {"at": {"bits": 12, "seed": 0}, "learning_rate": [0.001], "own": {"full": {"center_weight": [0, 0.5]}}}
 
 
@@ -24,7 +24,7 @@ def write_tuned(path: str, **changes: object) -> Suite:
 
 
 def test_each_method_is_tuned_by_three_learning_rates_times_three_values() -> None:
-    suite = load_suite("peers_lfw")
+    suite = load_suite("methods_lfw")
     assert suite.tuning is not None
     trials = tuning_suite(suite)
     for variant in suite.variants:
@@ -33,14 +33,14 @@ def test_each_method_is_tuned_by_three_learning_rates_times_three_values() -> No
         assert len({tuple(settings.values()) for settings in of_variant}) == 9
         assert len({field for settings in of_variant for field in settings}) == 2
     assert len(trials.runs()) == 9 * len(suite.variants)
-    assert trials.grid == {"bits": [48], "seed": [0]}
+    assert trials.grid == {"bits": [48], "split_seed": [0], "seed": [0]}
 
 
 def test_a_trial_differs_from_its_variant_in_what_is_tuned_alone() -> None:
-    suite = load_suite("peers_lfw")
+    suite = load_suite("methods_lfw")
     assert suite.tuning is not None
     runs = {run.variant: run for run in tuning_suite(suite).runs()}
-    plain = {run.variant: run for run in suite.where({"bits": 48, "seed": 0}).runs()}
+    plain = {run.variant: run for run in suite.where({"bits": 48, "seed": 0, "split_seed": 0}).runs()}
     for variant in suite.variants:
         for settings in suite.tuning.trials(variant):
             name = ", ".join([variant, *(f"{field} {value}" for field, value in settings.items())])
@@ -91,19 +91,19 @@ def test_tables_of_the_kits_suites_are_kept_with_its_results(name: str) -> None:
 
 
 def made_up(suite: Suite, *rows: tuple[float, ...]) -> pd.DataFrame:
-    """A frame as ``collect`` gives it: for each trial, the MAP of each of its seeds; unseen people 0.1 lower."""
+    """A frame as ``collect`` gives it: for each trial, held-out MAP of each of its seeds; unseen people 0.1 lower."""
     trials = tuning_suite(suite).variants
     return pd.DataFrame(
         [
-            {"variant": trial, "seed": seed, "bits": 12, "map": score, "unseen_map": score - 0.1}
+            {"variant": trial, "seed": seed, "bits": 12, "map": 0.9, "held_out_map": score, "unseen_map": score - 0.1}
             for trial, values in zip(trials, rows, strict=True)
             for seed, score in enumerate(values)
         ],
-        columns=["variant", "seed", "bits", "map", "unseen_map"],
+        columns=["variant", "seed", "bits", "map", "held_out_map", "unseen_map"],
     )
 
 
-def test_a_score_is_the_mean_over_seeds_of_seen_and_unseen(small: str) -> None:
+def test_a_score_is_the_mean_over_seeds_of_held_out_and_unseen(small: str) -> None:
     suite = write_tuned(small)
     table = scores(made_up(suite, (0.5, 0.7), (0.9,)), suite)
     assert table["settings"].tolist() == [
@@ -111,7 +111,7 @@ def test_a_score_is_the_mean_over_seeds_of_seen_and_unseen(small: str) -> None:
         {"learning_rate": 0.001, "center_weight": 0.5},
     ]
     assert table["seeds"].tolist() == [2, 1]
-    numbers = table[["map", "unseen_map", "score"]].to_numpy().tolist()
+    numbers = table[["held_out_map", "unseen_map", "score"]].to_numpy().tolist()
     assert numbers == [pytest.approx([0.6, 0.5, 0.55]), pytest.approx([0.9, 0.8, 0.85])]
 
 
@@ -145,6 +145,45 @@ def test_a_variant_of_which_all_trials_failed_has_no_best(small: str) -> None:
     assert tuning_text(table).splitlines()[-1] == "best:"
 
 
+def test_only_trials_with_the_most_seeds_can_be_the_best(small: str) -> None:
+    """One seed that was lucky is none; a trial of which a seed failed is not compared."""
+    suite = write_tuned(small)
+    table = scores(made_up(suite, (0.9,), (0.5, 0.7)), suite)
+    assert best(table) == {"full": [{"learning_rate": 0.001, "center_weight": 0.5}]}
+
+
+def trials(*tried: tuple[float, float, float]) -> pd.DataFrame:
+    """What ``scores`` gives, of one variant: learning rate, centre weight and score of each trial."""
+    settings = [{"learning_rate": rate, "center_weight": weight} for rate, weight, _ in tried]
+    scored = [score for *_, score in tried]
+    return pd.DataFrame({"variant": "full", "settings": settings, "seeds": 1, "score": scored})
+
+
+@pytest.mark.parametrize(
+    ("tried", "offered"),
+    [
+        (((1, 0, 0.1), (2, 0, 0.3), (4, 0, 0.2)), {}),
+        (((1, 0, 0.1), (2, 0, 0.3), (6, 0, 0.4)), {"learning_rate": 18}),
+        (((1, 0, 0.5), (2, 0, 0.3), (6, 0, 0.4)), {"learning_rate": 0.5}),
+        (((2, 0, 0.3), (2, 0.1, 0.2), (1, 0.1, 0.2), (4, 0.1, 0.2)), {}),
+        (((2, 0, 0.1), (2, 0.1, 0.2), (2, 1, 0.3)), {"center_weight": 10}),
+        (((2, 0, 0.1), (2, 0.1, 0.2)), {}),
+        (((1, 0, 0.1), (2, 0, 0.3), (4, 0, 0.3)), {}),
+    ],
+    ids=["inside", "largest", "smallest", "zero is a bound", "a weight", "no ratio to zero", "a tie"],
+)
+def test_a_best_value_at_an_edge_offers_the_next(tried: tuple, offered: dict) -> None:
+    assert next_values(trials(*tried)) == ({"full": offered} if offered else {})
+
+
+def test_the_edge_is_said_where_the_best_is_named() -> None:
+    table = trials((0.001, 0, 0.1), (0.002, 0, 0.3))
+    line = (
+        "full: {learning_rate: 0.002, center_weight: 0}  # at the edge of what was tried; try learning_rate 0.004 too"
+    )
+    assert tuning_text(table).splitlines()[-1] == line
+
+
 # The command.
 
 
@@ -168,6 +207,18 @@ def test_all_trials_are_runs_whose_table_is_kept_beside_the_suite(
     fast.clear()
     assert main(["tune", small, "--out", str(out)]) == 0
     assert fast == []
+
+
+def test_other_seeds_of_some_trials_are_a_part_of_the_table(small: str, fast: list, tmp_path: Path) -> None:
+    suite, out = write_tuned(small), tmp_path / "runs"
+    trial = "full, learning_rate 0.001, center_weight 0.5"
+    assert main(["tune", small, "--out", str(out)]) == 0
+    fast.clear()
+    arguments = ["--set", "seed=[1, 2]", "--only", trial, "--record", "seeds"]
+    assert main(["tune", small, *arguments, "--out", str(out)]) == 0
+    assert {(p["seed"], p["center_weight"]) for p in fast} == {(1, 0.5), (2, 0.5)}
+    assert f"--set 'seed=[1, 2]' --only '{trial}'" in (tmp_path / "small_tuning.seeds.csv").read_text()
+    assert scores(recorded("small_tuning", tmp_path), suite)["seeds"].tolist() == [1, 3]
 
 
 def test_settings_reach_the_trials_and_are_recorded(small: str, fast: list, tmp_path: Path) -> None:

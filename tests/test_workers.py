@@ -2,11 +2,13 @@
 
 import dataclasses
 import pickle
+import socket
+import socketserver
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import dask
 import pandas as pd
 import pytest
 from distributed import LocalCluster
@@ -97,10 +99,38 @@ def test_workers_must_be_alike(answers: dict, agreed: bool) -> None:
             workers.agreed(answers, "sources")
 
 
-def test_a_scheduler_that_is_not_there_is_named(small: str, tmp_path: Path, capsys, monkeypatch) -> None:
-    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
-        assert main(["run", small, "--out", str(tmp_path), "--scheduler", "tcp://127.0.0.1:9"]) == 2
-    assert capsys.readouterr().err.startswith("error: there is no dask scheduler at 'tcp://127.0.0.1:9': ")
+@pytest.fixture
+def not_dask() -> Iterator[str]:
+    """The address of a server that answers in another language."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"tcp://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The address of a server that never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("where", ["tcp://127.0.0.1:9", "nowhere", "", "http://127.0.0.1:80", "not_dask", "silent"])
+def test_a_scheduler_that_is_not_there_is_named_within_seconds(
+    small: str, fast: list, tmp_path: Path, capfd, request: pytest.FixtureRequest, where: str
+) -> None:
+    address = request.getfixturevalue(where) if where in ("not_dask", "silent") else where
+    started = time.monotonic()
+    assert main(["run", small, "--out", str(tmp_path), "--scheduler", address]) == 2
+    assert time.monotonic() - started < 2 * workers.CONNECT_SECONDS
+    [sentence] = capfd.readouterr().err.splitlines()
+    assert sentence.startswith(f"error: there is no dask scheduler at {address!r}: ")
+    assert fast == []
 
 
 def test_tasks_can_be_sent_to_another_process(small: str, tmp_path: Path) -> None:
