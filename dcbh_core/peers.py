@@ -7,6 +7,7 @@ methods, which are not trained by gradients, are in ``shallow``.
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -17,6 +18,9 @@ from torch import Tensor, nn
 from .losses import Objective, Outputs, Sizes, quantization_loss
 
 CANDIDATES = 4096  # words among which code centres are sought
+FADING = 0.9  # what a step leaves of the codes that a person had before
+SPREADING = 500  # steps in which proxies move apart
+TURNING = 50  # iterations that turn them towards binary words
 
 
 class SoftmaxObjective(Objective):
@@ -98,9 +102,7 @@ class OrthoHashObjective(Objective):
         check_words(num_identities, bits)
 
     def compute(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
-        cosine = F.normalize(outputs.continuous) @ F.normalize(self.centers).T
-        own = F.one_hot(labels, len(self.centers))
-        return {"cosine": F.cross_entropy(self.scale * (cosine - self.margin * own), labels)}
+        return {"cosine": cosine_loss(outputs.continuous, labels, self.centers, self.scale, self.margin)}
 
 
 class DCDHObjective(Objective):
@@ -146,11 +148,92 @@ class DCDHObjective(Objective):
         return torch.where(regressed + self.weights["quantization"] * z >= 0, 1.0, -1.0).to(z.dtype)
 
 
+class CRHObjective(Objective):
+    """OrthoHash's loss with binary targets o that people choose anew in each step, after what their codes are now:
+
+        - mean_i log [ e^(s (cos_{i y_i} - m)) / (e^(s (cos_{i y_i} - m)) + sum_{c != y_i} e^(s cos_{ic})) ]
+        + w_q mean_ik (|q_ik| - 1)^2,   s = sqrt(2) log(C - 1)
+
+    A target is put together of words, one of each head; each head has 2 C words of its own, drawn once
+    (``word_heads``), of which no two people have the same. A person takes a free word that is nearer to their codes of
+    late than the own one (``chosen_anew``). So people whom the network takes for similar come to have near targets.
+
+    Source: Yin et al., Codebook-Centric Deep Hashing: End-to-End Joint Learning of Semantic Hash Centers and Neural
+    Hash Function, AAAI 2026, where all choose anew after an epoch; see ``docs/peers.md``.
+    """
+
+    head = "direct"
+    terms = ("cosine", "quantization")
+    constants: ClassVar = {"margin": 0.2, "quantization_weight": 0.1}
+    margin: float
+    words: Tensor
+    chosen: Tensor
+    codes: Tensor
+
+    def __init__(self, sizes: Sizes, **constants: float):
+        super().__init__(sizes, **constants)
+        self.scale = math.sqrt(2) * math.log(max(sizes.num_identities - 1, 2))
+        words = word_heads(sizes.num_identities, sizes.bits, sizes.seed)
+        self.register_buffer("words", words)
+        self.register_buffer("chosen", torch.arange(sizes.num_identities).repeat(len(words), 1))
+        self.register_buffer("codes", torch.zeros(sizes.num_identities, sizes.bits))
+
+    @classmethod
+    def check_people(cls, num_identities: int, bits: int) -> None:
+        check_words(num_identities, bits)
+
+    @property
+    def centers(self) -> Tensor:
+        """The targets o, +-1 (C, bits)."""
+        return self.words.take_along_dim(self.chosen[:, :, None], 1).transpose(0, 1).flatten(1)
+
+    def compute(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
+        return {
+            "cosine": cosine_loss(outputs.continuous, labels, self.centers, self.scale, self.margin),
+            "quantization": (outputs.relaxed.abs() - 1).square().mean(),
+        }
+
+    @torch.no_grad()
+    def after_backward(self, outputs: Outputs, labels: Tensor) -> None:
+        """Let everyone choose anew; in place, and without waiting for the device."""
+        self.codes.mul_(FADING).index_put_((labels,), outputs.continuous.sign().to(self.codes), accumulate=True)
+        self.chosen.copy_(chosen_anew(self.codes, self.words, self.chosen))
+
+
+class HCLMObjective(Objective):
+    """A softmax whose weights are no weights: proxies W (C, bits) that lie far apart and are nearly binary, fixed:
+
+        - mean_i log [ e^(s q_i W_{y_i}) / sum_c e^(s q_i W_c) ],   |W_c| = 1 / sqrt(bits)
+
+    so that a product is a cosine where q is binary. It is largest at signs, so there is no quantisation term. Proxies
+    that are trained with the network could be turned at will, towards no bits in particular; these cannot.
+
+    Source: Morgado et al., Deep Hashing with Hash-Consistent Large Margin Proxy Embeddings, IJCV 2021. Our reading of
+    its abstract; how the proxies are found (``large_margin_proxies``) and s are our own, see ``docs/peers.md``.
+    """
+
+    head = "direct"
+    terms = ("code",)
+    constants: ClassVar = {"scale": 8.0}
+    positive = frozenset({"scale"})
+    scale: float
+    proxies: Tensor
+
+    def __init__(self, sizes: Sizes, **constants: float):
+        super().__init__(sizes, **constants)
+        self.register_buffer("proxies", large_margin_proxies(sizes.num_identities, sizes.bits, sizes.seed))
+
+    def compute(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
+        return {"code": F.cross_entropy(self.scale * outputs.relaxed @ self.proxies.T, labels)}
+
+
 PEERS: dict[str, type[Objective]] = {
     "softmax": SoftmaxObjective,
     "csq": CSQObjective,
     "orthohash": OrthoHashObjective,
     "dcdh": DCDHObjective,
+    "crh": CRHObjective,
+    "hclm": HCLMObjective,
 }
 
 
@@ -158,6 +241,24 @@ def central_loss(continuous: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
     """Binary cross-entropy of z (n, bits) to the code centres (C, bits), +-1, of labels (n,); the mean, a scalar."""
     # h = (1 + tanh z) / 2 is the logistic function of 2 z; from logits the logarithm is exact where h rounds to 0 or 1.
     return F.binary_cross_entropy_with_logits(2 * continuous, (centers[labels] + 1) / 2)
+
+
+def cosine_loss(continuous: Tensor, labels: Tensor, centers: Tensor, scale: float, margin: float) -> Tensor:
+    """Cross-entropy of the scaled cosines between z (n, bits) and centres (C, bits), the own one less by the margin.
+
+    Args:
+        continuous: z, (n, bits).
+        labels: The person on each, (n,).
+        centers: One of each person, (C, bits).
+        scale: Of all cosines.
+        margin: What is taken from the cosine with the own centre.
+
+    Returns:
+        The mean, a scalar.
+    """
+    cosine = F.normalize(continuous) @ F.normalize(centers).T
+    own = F.one_hot(labels, len(centers))
+    return F.cross_entropy(scale * (cosine - margin * own), labels)
 
 
 def log_cosh(x: Tensor) -> Tensor:
@@ -222,6 +323,68 @@ def code_centers(num_identities: int, bits: int, seed: int) -> Tensor:
         if len(chosen) == num_identities:
             return torch.tensor(np.stack(chosen))
     raise AssertionError("at distance 1 there are words enough")
+
+
+def word_heads(num_identities: int, bits: int, seed: int) -> Tensor:
+    """Words of +-1 from which targets are put together, float32 (heads, words, bits / heads); drawn by ``seed``.
+
+    Within a head no two are the same. There are twice as many as people, or all if that is more, and as many heads as
+    let words be so many.
+
+    Raises:
+        ValueError: There are more people than words of so few bits.
+    """
+    check_words(num_identities, bits)
+    count = min(2 * num_identities, 2**bits)
+    length = next(d for d in range(1, bits + 1) if bits % d == 0 and 2**d >= count)
+    rng = np.random.default_rng(seed)
+    distinct = min(length, 62)  # bits that make a word of int64 unlike all others
+    numbers = np.stack([rng.choice(2**distinct, count, replace=False) for _ in range(bits // length)])
+    more = rng.integers(0, 2, (*numbers.shape, length - distinct))
+    words = np.concatenate([numbers[:, :, None] >> np.arange(distinct) & 1, more], 2)
+    return torch.tensor(2 * words - 1, dtype=torch.float32)
+
+
+def chosen_anew(codes: Tensor, words: Tensor, chosen: Tensor) -> Tensor:
+    """Which word of each head each person has after all have looked for a nearer one, int64 (heads, C).
+
+    Each wants the free word that is nearest to their codes. If it is nearer than the own one they get it; of several
+    who want the same one only the one who gains most.
+
+    Args:
+        codes: The sum of each person's codes of +-1, (C, bits).
+        words: +-1, (heads, words, bits / heads).
+        chosen: Which of them each person has, int64 (heads, C), in no head the same twice.
+    """
+    near = codes.unflatten(1, (len(words), -1)).transpose(0, 1) @ words.mT  # (heads, C, words); the larger the nearer
+    gains = near - near.gather(2, chosen[:, :, None])
+    taken = torch.zeros_like(words[:, :, 0], dtype=torch.bool).scatter(1, chosen, True)
+    gain, wanted = gains.masked_fill(taken[:, None], -math.inf).max(2)
+    bids = torch.full_like(gains, -math.inf).scatter(2, wanted[:, :, None], gain[:, :, None])
+    winner = bids.argmax(1).gather(1, wanted)
+    wins = (winner == torch.arange(len(codes), device=codes.device)) & (gain > 0)
+    return wanted.where(wins, chosen)
+
+
+def large_margin_proxies(num_identities: int, bits: int, seed: int) -> Tensor:
+    """Directions far apart and nearly binary, of length 1 / sqrt(bits), float32 (num_identities, bits).
+
+    First points on the sphere, drawn by ``seed``, move away from each other: each step lessens a soft maximum of their
+    cosines, sharper in each step. Then all are turned together so that signs lose little, as in ``shallow.itq``.
+    """
+    points = np.random.default_rng(seed).standard_normal((num_identities, bits), np.float32)
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    for sharpness in np.geomspace(2, 100, SPREADING, dtype=np.float32):
+        cosine = points @ points.T
+        np.fill_diagonal(cosine, -np.inf)
+        push = np.exp(sharpness * (cosine - cosine.max(1, keepdims=True)))
+        push /= push.sum(1, keepdims=True)
+        points -= (push @ points + push.T @ points) / sharpness
+        points /= np.linalg.norm(points, axis=1, keepdims=True)
+    for _ in range(TURNING):
+        left, _, right = np.linalg.svd(points.T @ np.where(points >= 0, np.float32(1), np.float32(-1)))
+        points = points @ (left @ right)
+    return torch.tensor(points / math.sqrt(bits))
 
 
 def hadamard(n: int) -> np.ndarray | None:

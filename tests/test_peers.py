@@ -10,18 +10,24 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcbh_core import Objective, Outputs, Sizes
+from dcbh_core import Config, Objective, Outputs, Sizes
 from dcbh_core.losses import DCBHObjective
 from dcbh_core.peers import (
     PEERS,
+    CRHObjective,
     CSQObjective,
     DCDHObjective,
+    HCLMObjective,
     OrthoHashObjective,
     SoftmaxObjective,
+    chosen_anew,
     code_centers,
     hadamard,
+    large_margin_proxies,
     log_cosh,
+    word_heads,
 )
+from dcbh_core.training import Training
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "peers.md"
 SEEDS = st.integers(0, 2**32 - 1)
@@ -75,6 +81,15 @@ def slow_central(q: np.ndarray, y: np.ndarray, centers: np.ndarray) -> float:
     return central / (N * BITS)
 
 
+def slow_cosine(z: np.ndarray, y: np.ndarray, targets: np.ndarray, scale: float, margin: float) -> float:
+    slow = 0.0
+    for i in range(N):
+        own = math.exp(scale * (cosine(z[i], targets[y[i]]) - margin))
+        others = sum(math.exp(scale * cosine(z[i], targets[c])) for c in range(PEOPLE) if c != y[i])
+        slow -= math.log(own / (own + others)) / N
+    return slow
+
+
 @given(SEEDS)
 @settings(max_examples=20, deadline=None)
 def test_softmax_equals_a_slow_loop(seed):
@@ -108,12 +123,7 @@ def test_csq_is_finite_where_tanh_rounds_to_one():
 def test_orthohash_equals_a_slow_loop(seed):
     objective, outputs, labels = case("orthohash", seed, scale=5.0, margin=0.3)
     z, _, _, y = arrays(outputs, labels)
-    targets, slow = objective.centers.numpy(), 0.0
-    for i in range(N):
-        own = math.exp(5.0 * (cosine(z[i], targets[y[i]]) - 0.3))
-        others = sum(math.exp(5.0 * cosine(z[i], targets[c])) for c in range(PEOPLE) if c != y[i])
-        slow -= math.log(own / (own + others)) / N
-    check(objective, outputs, labels, {"cosine": slow})
+    check(objective, outputs, labels, {"cosine": slow_cosine(z, y, objective.centers.numpy(), 5.0, 0.3)})
 
 
 @given(SEEDS)
@@ -143,6 +153,31 @@ def test_dcdhs_codes_are_the_regression_of_signs_on_labels():
     regression = np.linalg.pinv(one_hot.T @ one_hot) @ one_hot.T @ np.sign(z.numpy())
     slow = np.sign(one_hot @ regression + objective.weights["quantization"] * z.numpy())
     np.testing.assert_array_equal(objective._codes(z, labels).numpy(), slow)
+
+
+@given(SEEDS)
+@settings(max_examples=20, deadline=None)
+def test_crh_equals_a_slow_loop(seed):
+    objective, outputs, labels = case("crh", seed, margin=0.3, quantization_weight=0.2)
+    for _ in range(3):
+        objective.after_backward(outputs, labels)
+    z, q, _, y = arrays(outputs, labels)
+    targets = np.array(
+        [[b for h, w in enumerate(objective.words) for b in w[objective.chosen[h, c]]] for c in range(4)]
+    )
+    slow = slow_cosine(z, y, targets, math.sqrt(2) * math.log(PEOPLE - 1), 0.3)
+    quantization = sum((abs(value) - 1) ** 2 for value in q.ravel()) / q.size
+    check(objective, outputs, labels, {"cosine": slow, "quantization": quantization})
+
+
+@given(SEEDS)
+@settings(max_examples=20, deadline=None)
+def test_hclm_equals_a_slow_loop(seed):
+    objective, outputs, labels = case("hclm", seed, scale=5.0)
+    _, q, _, y = arrays(outputs, labels)
+    proxies = objective.proxies.numpy()
+    logits = [[5.0 * sum(a * b for a, b in zip(one, proxy, strict=True)) for proxy in proxies] for one in q]
+    check(objective, outputs, labels, {"code": sum(cross_entropy(logits[i], y[i]) for i in range(N)) / N})
 
 
 @pytest.mark.parametrize("peer", ["csq", "orthohash"])
@@ -200,7 +235,7 @@ def test_centres_of_many_people_keep_a_distance(people, bits, least):
 
 
 def least_distance(words: np.ndarray) -> int:
-    inner = words @ words.T
+    inner = words.astype(np.float32) @ words.T.astype(np.float32)
     np.fill_diagonal(inner, -words.shape[1])
     return int(words.shape[1] - inner.max()) // 2
 
@@ -251,7 +286,7 @@ def test_more_people_than_words_is_an_error():
 
 
 @pytest.mark.parametrize(("bits", "most"), [(1, 2), (2, 4), (5, 32), (12, 4096)])
-@pytest.mark.parametrize("objective", [CSQObjective, OrthoHashObjective])
+@pytest.mark.parametrize("objective", [CSQObjective, OrthoHashObjective, CRHObjective])
 def test_so_many_people_can_be_served_as_there_are_words(objective, bits, most):
     objective.check_people(most, bits)
     with pytest.raises(ValueError, match=f"{bits} bits have only {most} words"):
@@ -263,6 +298,197 @@ def test_all_words_are_found_where_all_are_needed(people, bits):
     assert len(np.unique(code_centers(people, bits, 0), axis=0)) == people
 
 
-@pytest.mark.parametrize("objective", [SoftmaxObjective, DCDHObjective, DCBHObjective])
+@pytest.mark.parametrize("objective", [SoftmaxObjective, DCDHObjective, HCLMObjective, DCBHObjective])
 def test_objectives_without_words_serve_any_number_of_people(objective):
     objective.check_people(10**6, 1)
+
+
+# Words that people choose
+
+
+def slow_choice(codes: np.ndarray, words: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """``chosen_anew`` in loops, by distances."""
+    heads, count, length = words.shape
+    result = chosen.copy()
+    for h in range(heads):
+        part = codes[:, h * length : (h + 1) * length]
+        best: dict[int, tuple[float, int]] = {}  # word -> its best bid so far
+        for person in range(len(codes)):
+            distance = [sum((part[person] - words[h, w]) ** 2) for w in range(count)]
+            free = [w for w in range(count) if w not in chosen[h]]
+            if free:
+                word = min(free, key=lambda w: distance[w])
+                gain = distance[chosen[h, person]] - distance[word]
+                if gain > 0 and (word not in best or gain > best[word][0]):
+                    best[word] = gain, person
+        for word, (_, person) in best.items():
+            result[h, person] = word
+    return result
+
+
+CHOICES = st.tuples(st.sampled_from([(3, 4), (4, 6), (10, 8), (20, 12), (32, 5)]), SEEDS)
+
+
+def choice(people: int, bits: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Codes, words and which of them people have. The codes are small whole numbers, so that gains are often equal."""
+    words = word_heads(people, bits, seed)
+    codes = np.random.default_rng(seed).integers(-2, 3, (people, bits))
+    return torch.tensor(codes, dtype=torch.float32), words, torch.arange(people).repeat(len(words), 1)
+
+
+def distance_to_targets(codes: torch.Tensor, words: torch.Tensor, chosen: torch.Tensor) -> float:
+    return (codes - words.take_along_dim(chosen[:, :, None], 1).transpose(0, 1).flatten(1)).square().sum().item()
+
+
+@given(CHOICES)
+@settings(max_examples=50, deadline=None)
+def test_a_choice_equals_a_slow_loop(drawn):
+    codes, words, chosen = choice(*drawn[0], drawn[1])
+    for _ in range(3):
+        slow = slow_choice(codes.numpy(), words.numpy(), chosen.numpy())
+        chosen = chosen_anew(codes, words, chosen)
+        np.testing.assert_array_equal(chosen.numpy(), slow)
+
+
+@given(CHOICES)
+@settings(max_examples=50, deadline=None)
+def test_choices_come_nearer_until_nobody_gains_and_no_word_is_taken_twice(drawn):
+    codes, words, chosen = choice(*drawn[0], drawn[1])
+    while True:
+        after = chosen_anew(codes, words, chosen)
+        assert all(len(set(head.tolist())) == len(codes) for head in after)
+        if torch.equal(after, chosen):
+            break
+        assert distance_to_targets(codes, words, after) < distance_to_targets(codes, words, chosen)
+        chosen = after
+    near = codes.unflatten(1, (len(words), -1)).transpose(0, 1) @ words.mT
+    for head, has in enumerate(chosen):
+        free = [word for word in range(words.shape[1]) if word not in has]
+        own = near[head].gather(1, has[:, None])
+        assert not free or (near[head][:, free] <= own).all()
+
+
+def test_similar_people_come_to_have_near_targets():
+    codes, words, chosen = choice(16, 12, seed=0)
+    pairs = torch.tensor(np.random.default_rng(0).choice([-1.0, 1.0], (8, 12)), dtype=torch.float32)
+    codes = pairs.repeat_interleave(2, 0)
+    for _ in range(50):
+        chosen = chosen_anew(codes, words, chosen)
+    targets = words.take_along_dim(chosen[:, :, None], 1).transpose(0, 1).flatten(1)
+    apart = (12 - targets @ targets.T) / 2
+    within = apart[torch.arange(0, 16, 2), torch.arange(1, 16, 2)].mean()
+    assert within < 0.6 * apart.sum() / (16 * 15)
+
+
+@pytest.mark.parametrize(
+    ("people", "bits", "shape"),
+    [
+        (30, 24, (4, 60, 6)),
+        (118, 12, (1, 236, 12)),
+        (118, 36, (4, 236, 9)),
+        (118, 48, (6, 236, 8)),
+        (32, 5, (1, 32, 5)),
+        (4, 64, (16, 8, 4)),
+        (4, 67, (1, 8, 67)),
+    ],
+)
+def test_each_head_has_as_many_words_as_it_should_and_no_word_twice(people, bits, shape):
+    words = word_heads(people, bits, seed=3)
+    assert words.shape == shape
+    assert set(words.unique().tolist()) == {-1, 1}
+    assert all(len(head.unique(dim=0)) == len(head) for head in words)
+    assert torch.equal(words, word_heads(people, bits, seed=3))
+    assert shape[1] == 2 ** shape[2] or not torch.equal(words, word_heads(people, bits, seed=4))
+
+
+@given(SEEDS)
+@settings(max_examples=10, deadline=None)
+def test_crh_remembers_a_persons_codes_less_the_older_they_are(seed):
+    objective, outputs, labels = case("crh", seed)
+    steps = 4
+    slow = np.zeros((PEOPLE, BITS))
+    for age in reversed(range(steps)):
+        z = outputs.continuous.detach() * (-1) ** age
+        objective.after_backward(outputs._replace(continuous=z), labels)
+        for i, person in enumerate(labels):
+            slow[person] += 0.9**age * np.sign(z[i].numpy())
+    np.testing.assert_allclose(objective.codes.numpy(), slow)
+
+
+def test_crh_is_moved_by_choices_alone_and_all_of_it_is_saved(tiny):
+    training = Training(Config(objective="crh", width=0.05, bits=8, epochs=2, device="cpu").resolved(), tiny)
+    assert not list(training.objective.parameters())
+    assert set(training.objective.state_dict()) == {"words", "chosen", "codes"}
+    before = {name: value.clone() for name, value in training.objective.state_dict().items()}
+    training.run_epoch()
+    moved = [name for name, value in training.objective.state_dict().items() if not torch.equal(value, before[name])]
+    assert moved == ["chosen", "codes"]
+
+
+def test_crh_goes_on_from_a_checkpoint_to_the_same_weights_and_targets(tiny, tmp_path):
+    config = Config(objective="crh", width=0.05, bits=8, epochs=4, batch_size=8, device="cpu").resolved()
+    whole, cut = Training(config, tiny), Training(config, tiny)
+    for _ in range(2):
+        cut.run_epoch()
+    cut.save(tmp_path / "checkpoint.pt")
+    resumed = Training(config, tiny)
+    resumed.load(tmp_path / "checkpoint.pt")
+    for training, epochs in ((whole, 4), (resumed, 2)):
+        for _ in range(epochs):
+            training.run_epoch()
+    for part in ("model", "objective"):
+        for name, value in whole.state()[part].items():
+            assert torch.equal(value, resumed.state()[part][name]), name
+    assert not torch.equal(whole.objective.chosen, Training(config, tiny).objective.chosen)
+
+
+# Proxies
+
+
+def proxy_cosines(proxies: torch.Tensor) -> np.ndarray:
+    """Of each two different ones."""
+    unit = proxies.double().numpy() * math.sqrt(proxies.shape[1])
+    return (unit @ unit.T)[~np.eye(len(unit), dtype=bool)]
+
+
+@pytest.mark.parametrize(("people", "bits"), [(2, 1), (2, 5), (4, 6), (7, 6), (13, 12), (30, 48)])
+def test_so_few_proxies_form_a_regular_simplex(people, bits):
+    np.testing.assert_allclose(proxy_cosines(large_margin_proxies(people, bits, 0)), -1 / (people - 1), atol=2e-3)
+
+
+@pytest.mark.parametrize("bits", [6, 12, 24])
+def test_twice_as_many_proxies_as_bits_form_a_cross_polytope(bits):
+    cosines = proxy_cosines(large_margin_proxies(2 * bits, bits, 0))
+    assert cosines.max() == pytest.approx(0, abs=2e-3)
+    assert cosines.min() == pytest.approx(-1, abs=2e-3)
+
+
+@pytest.mark.parametrize(("people", "bits"), [(60, 24), (118, 12), (118, 48)])
+def test_proxies_are_farther_apart_than_words_and_as_near_to_bits_as_a_turn_brings_them(people, bits, monkeypatch):
+    proxies = large_margin_proxies(people, bits, 0)
+    torch.testing.assert_close(proxies.norm(dim=1), torch.full((people,), bits**-0.5))
+    words = code_centers(people, bits, 0)
+    assert proxy_cosines(proxies).max() < proxy_cosines(words / bits**0.5).max()
+    monkeypatch.setattr("dcbh_core.peers.TURNING", 0)
+    unturned = large_margin_proxies(people, bits, 0)
+    np.testing.assert_allclose(proxy_cosines(proxies), proxy_cosines(unturned), atol=1e-5)
+    assert proxies.abs().sum(1).mean() > unturned.abs().sum(1).mean() + 0.02  # at most 1, of a word
+
+
+def test_proxies_are_drawn_by_the_seed_and_are_no_weights():
+    one, again, other = (case("hclm", seed)[0] for seed in (1, 1, 2))
+    assert torch.equal(one.proxies, again.proxies)
+    assert not torch.equal(one.proxies, other.proxies)
+    assert not list(one.parameters())
+    assert set(one.state_dict()) == {"proxies"}
+
+
+def test_hclms_loss_falls_all_the_way_to_the_signs_of_the_own_proxy():
+    objective, outputs, _ = case("hclm", 0)
+    labels = torch.arange(PEOPLE)
+    losses = []
+    for size in (0.0, 0.25, 0.5, 0.75, 1.0):
+        relaxed = size * objective.proxies.sign()
+        losses.append(objective(outputs._replace(relaxed=relaxed), labels)[0].item())
+    assert losses == sorted(losses, reverse=True)
+    assert losses[0] == pytest.approx(math.log(PEOPLE))
