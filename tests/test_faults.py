@@ -25,8 +25,9 @@ import psutil
 import pytest
 
 from ablations import identity
-from ablations.report import collect, summary, table
+from ablations.report import collect
 from ablations.suite import load_suite
+from ablations.tables import summary, table
 
 pytestmark = pytest.mark.faults
 
