@@ -82,8 +82,9 @@ def summary(frame: pd.DataFrame, suite: Suite, metric: str = "map") -> pd.DataFr
             difference = Estimate(math.nan, math.nan, math.nan)
             if label != reference and label not in BASELINES and own and samples[reference]:
                 difference = _difference(own, samples[reference], draws[label], draws[reference], bootstrap)
-            # Baselines hang on people and hardly on the seed: an interval over seeds would say nothing.
-            certain = label in BASELINES and draws[label] is None
+            # Baselines hang on people and hardly on the seed: an interval over seeds would say nothing. Chance hangs on
+            # how many photographs there are.
+            certain = label == "chance" or (label in BASELINES and draws[label] is None)
             rows.append(
                 {
                     "variant": label,
