@@ -249,6 +249,8 @@ class _Batch:
             planned = self.waiting.popleft()
             with _writing(self.out):
                 lock = _lock(self.out, planned.identity.name)
+                if lock is not None:
+                    _settle(self.out, planned.identity.name)
             if lock is None:
                 self.waiting.append(planned)
             elif _is_complete(self.out / "complete" / planned.identity.name, planned.identity):
@@ -429,9 +431,12 @@ def _keep_failure(out: Path, name: str, outcome: Outcome) -> None:
 
 
 def _appear(out: Path, directory: Path, files: Mapping[str, bytes]) -> None:
-    """Make ``directory`` with ``files`` (path in it -> content) in one step, in place of one that is there."""
-    token = secrets.token_hex(4)
-    partial, replaced = (work_directory(out) / f"{directory.name}.{token}.{kind}" for kind in ("partial", "replaced"))
+    """Make ``directory`` with ``files`` (path in it -> content) in one step, in place of one that is there.
+
+    Where it ends between its two renames, ``_settle`` makes the second.
+    """
+    beside = work_directory(out) / f"{directory.name}.{secrets.token_hex(4)}.{directory.parent.name}"
+    partial, replaced = (beside.with_name(f"{beside.name}.{kind}") for kind in ("partial", "replaced"))
     try:
         for name, content in files.items():
             write_durably(partial / name, content)
@@ -440,8 +445,18 @@ def _appear(out: Path, directory: Path, files: Mapping[str, bytes]) -> None:
             directory.rename(replaced)
         partial.rename(directory)
     finally:
-        for path in (partial, replaced):
-            shutil.rmtree(path, ignore_errors=True)
+        if directory.exists() or not replaced.exists():
+            for path in (partial, replaced):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _settle(out: Path, name: str) -> None:
+    """Finish an ``_appear`` of the run ``name`` that has put the old directory aside, so that the new one is whole."""
+    for replaced in work_directory(out).glob(f"{name}.*.replaced"):
+        partial, directory = replaced.with_suffix(".partial"), out / replaced.suffixes[-2][1:] / name
+        if partial.exists() and not directory.exists():
+            partial.rename(directory)
+        shutil.rmtree(replaced, ignore_errors=True)
 
 
 def write_durably(path: Path, content: bytes) -> None:

@@ -1,10 +1,15 @@
 """The runner completes each run once, whatever fails; a stub stands in place of the training notebook."""
 
+import contextlib
 import dataclasses
+import errno
+import io
+import itertools
 import os
 import re
 import shutil
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -471,3 +476,115 @@ def test_a_root_may_begin_at_home(small: str, fast: list, tmp_path: Path, monkey
     suite = load_suite(small).with_settings({"dataset": "folder", "root": "~/faces", "bits": 12, "seed": 0})
     run_suite(suite, tmp_path / "runs", only=["full"])
     assert fast[0]["root"] == str(tmp_path / "faces")
+
+
+# What breaks while a result is kept.
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(directory.glob("*"))}
+
+
+def break_from(step: int, broken: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let ``broken`` happen at each call to the system that makes or moves a file, from the step-th on.
+
+    Half of what that one was to write is written. Returns the list of the calls.
+    """
+    calls: list[str] = []
+
+    def count(name: str) -> None:
+        calls.append(name)
+        if len(calls) >= step:
+            broken()
+
+    class File(io.FileIO):
+        def write(self, data) -> int:
+            if len(calls) == step - 1:
+                super().write(data[: len(data) // 2])
+            count("write")
+            return super().write(data)
+
+    def opened(path, mode, *rest):
+        count("open")
+        return io.BufferedWriter(File(path, mode))
+
+    def counted(name: str) -> Callable:
+        honest = getattr(os, name)
+        return lambda *arguments: (count(name), honest(*arguments))[1]
+
+    monkeypatch.setattr(io, "open", opened)
+    for name in ("mkdir", "rename", "fsync"):
+        monkeypatch.setattr(os, name, counted(name))
+    return calls
+
+
+def no_space() -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def in_a_process_of_its_own(function: Callable[[], object]) -> int:
+    """The exit status of a forked process that calls it."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            function()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a process of its own is killed")
+@pytest.mark.parametrize("killed", [False, True], ids=["full", "killed"])
+@pytest.mark.parametrize(("seed", "place"), [(0, "complete"), (7, "failed")], ids=["complete", "failed"])
+def test_whatever_step_of_keeping_breaks_the_old_directory_or_the_new_one_is_there_whole(
+    small: str, fast: list, tmp_path: Path, monkeypatch, seed: int, place: str, killed: bool
+) -> None:
+    """The old one is that of a damaged run, or of an earlier failure."""
+    suite = load_suite(small).with_settings({"bits": 12, "seed": seed})
+    keep, kept = {"complete": runner._keep, "failed": runner._keep_failure}[place], []
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, keep.__name__, lambda *arguments: (kept.append(arguments), keep(*arguments))[1])
+        run_suite(suite, tmp_path / "before", jobs=1, only=["full"])
+    [(_, *what)] = kept
+    name = plan(suite, tmp_path, ["full"])[0].identity.name
+    new = contents(tmp_path / "before" / place / name)
+    damaged = {"complete": "run.json", "failed": "error.txt"}[place]
+    (tmp_path / "before" / place / name / damaged).write_text("old")
+    old = {**new, damaged: b"old"}
+    honest, steps = attempt.execute, []
+    for step in itertools.count(1):
+        out = tmp_path / str(step)
+        shutil.copytree(tmp_path / "before", out)
+        directory, seen = out / place / name, []
+
+        def broken_keep(out: Path = out, step: int = step) -> None:
+            with monkeypatch.context() as patch:
+                calls = break_from(step, (lambda: os._exit(9)) if killed else no_space, patch)
+                try:
+                    keep(out, *what)
+                finally:
+                    steps[:] = calls
+
+        if killed:
+            if in_a_process_of_its_own(broken_keep) == 0:
+                break
+        else:
+            with contextlib.suppress(OSError):
+                broken_keep()
+                break
+        put_aside = [contents(path) for path in (out / ".work").glob("*.replaced")]
+        assert contents(directory) in (old, new) or put_aside == [old]
+        assert plan(suite, out, ["full"])[0].complete == (place == "complete" and contents(directory) == new)
+
+        def execute(*arguments, directory: Path = directory, seen: list = seen) -> None:
+            seen.append(contents(directory))
+            honest(*arguments)
+
+        monkeypatch.setattr(attempt, "execute", execute)
+        assert run_suite(suite, out, jobs=1, only=["full"]) == (place == "failed")
+        assert [found for found in seen if found not in (old, new)] == []
+        assert sorted(contents(directory)) == sorted(new)
+        assert plan(suite, out, ["full"])[0].complete == (place == "complete")
+    assert step > 4 * len(new)
+    assert killed or set(steps) == {"mkdir", "open", "write", "fsync", "rename"}
