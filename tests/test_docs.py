@@ -133,8 +133,15 @@ def test_the_arrays_on_the_page_are_those_of_a_run(trained):
     made = {}
     for name, array in arrays.items():
         own = lengths if not name.startswith("new_gallery") else {**lengths, 8: "new_gallery"}
-        made[name] = shape_and_type(array, own)
-    assert said == made
+        if name.endswith("_names"):
+            assert array.dtype.kind == "U" and len(array) == arrays[name.replace("names", "labels")].max() + 1
+        elif name.startswith("ap_"):
+            asked_by = "new_queries" if "unseen" in name else "queries"
+            assert shape_and_type(array, own) == f"`({asked_by},)` float64"
+        else:
+            made[name] = shape_and_type(array, own)
+    texts = {"queries_names": "`(people,)` text", "new_queries_names": "`(new people,)` text"}
+    assert said == made | texts | {"ap_METRIC": "`(queries,)` float64"}
 
 
 def test_the_files_on_the_page_are_those_of_a_run(trained, tmp_path):

@@ -14,7 +14,7 @@ from ablations.suite import Suite, load_suite
 from ablations.tuning import best, next_values, scores, tuning_suite, tuning_text
 from tests.stub_suite import OWN, write_suite
 
-TUNED = ["methods_lfw", "peers_orl"]
+TUNED = ["methods_lfw"]
 TUNING = {"at": {"bits": 12, "seed": 0}, "learning_rate": [0.001], "own": {"full": {"center_weight": [0, 0.5]}}}
 
 
