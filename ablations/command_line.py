@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dcbh_core.notes import as_note
+
 from .execution import NotebookError
 from .records import record, record_figure
 from .report import build_report, collect, command, is_reportable
@@ -34,7 +36,7 @@ def main(arguments: Sequence[str], command: str) -> int:
     """
     options = _parser().parse_args(arguments)
     options.command = command
-    warnings.showwarning = lambda message, *_, **__: print(f"note: {message}", file=sys.stderr)
+    warnings.showwarning = lambda message, *_, **__: print(as_note(message), file=sys.stderr)
     try:
         return int(options.do(options))
     except SchedulerLost as error:

@@ -16,6 +16,7 @@ from unicodedata import category
 import numpy as np
 
 from .ddh import read_ddh_file
+from .notes import Note
 
 PROGRAMS = ("EPS",)  # formats for which Pillow starts a program of somebody else's
 MOST_MEGAPIXELS = 64  # of an image
@@ -142,7 +143,8 @@ def read_folder(root: Path | None, min_faces: int | None) -> Raw:
         raise ValueError(f"the sub-folders of {str(root)!r} hold {why}")
     if unreadable:
         files = f"{len(unreadable)} of {len(images) + len(unreadable)} files"
-        warnings.warn(f"skipped {files} that cannot be read as an {wanted}: {listing(unreadable)}", stacklevel=4)
+        note = f"skipped {files} that cannot be read as an {wanted}: {listing(unreadable)}"
+        warnings.warn(note, Note, stacklevel=4)
     names = [printable(person.name) for person in people]
     return Raw(repr(str(root)), np.stack(images), np.array(labels), names)
 

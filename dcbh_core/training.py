@@ -24,6 +24,7 @@ from .captured import CapturedSteps
 from .config import Config, require_device
 from .faces import Faces
 from .model import DCBH, as_tensor, objective_of
+from .notes import Note
 from .rehearsal import rehearse
 from .saving import write_atomically
 
@@ -77,7 +78,7 @@ def train(
         try:
             training.load(path)
         except DamagedCheckpoint as error:
-            warnings.warn(f"{error}; training starts again", stacklevel=2)
+            warnings.warn(f"{error}; training starts again", Note, stacklevel=2)
     saved_at = time.monotonic()
     # Deterministic kernels, so that a seed means the same weights on CUDA too.
     with (
