@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import secrets
 import shutil
@@ -93,9 +94,8 @@ def attempt(task: Task, cancelled: Callable[[], bool], environment: Mapping[str,
             files, complete = _read_files(directory), True
             return Outcome(files, time.monotonic() - started)
         except (NotebookError, OSError, ValueError) as error:
-            files = {NOTEBOOK: executed.read_bytes()} if executed.exists() else {}
             log = error.log if isinstance(error, NotebookError) else ""
-            return Outcome(files, time.monotonic() - started, str(error), log)
+            return Outcome(_read_notebook(executed), time.monotonic() - started, str(error), log)
         finally:
             if complete or not (directory / CHECKPOINT).exists():
                 shutil.rmtree(directory, ignore_errors=True)
@@ -157,3 +157,12 @@ def _read_files(directory: Path) -> dict[str, bytes]:
         raise NotebookError("the notebook left no result.json")
     paths = sorted(path for path in directory.rglob("*") if path.is_file())
     return {path.relative_to(directory).as_posix(): path.read_bytes() for path in paths}
+
+
+def _read_notebook(path: Path) -> dict[str, bytes]:
+    """The executed notebook of a failure; none if there is none, or only a part of one."""
+    with contextlib.suppress(OSError, ValueError):
+        content = path.read_bytes()
+        json.loads(content)
+        return {NOTEBOOK: content}
+    return {}

@@ -219,6 +219,9 @@ def main(source: str, output: str, parameters: str) -> None:
 
     notebook = nbformat.read(source, as_version=4)
     notebook.cells = in_batches(notebook.cells)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = []  # papermill keeps what it is given in the notebook that it writes
     try:
         papermill.execute_notebook(
             notebook,
@@ -232,6 +235,9 @@ def main(source: str, output: str, parameters: str) -> None:
         )
     except papermill.PapermillExecutionError as error:
         sys.exit(str(error) if error.traceback else _printed(output))
+    except OSError as error:
+        error.filename = error.filename or output
+        sys.exit(str(error))
     except RuntimeError as error:  # of nbclient
         sys.exit(KERNEL_DIED if "died" in str(error) else str(error))
 

@@ -292,16 +292,16 @@ def die_with_parent(name: str) -> None:
 @contextlib.contextmanager
 def _only_this() -> Iterator[None]:
     """What a forked process does; it never returns to what its parent was doing."""
-    status = 0
+    status = 1  # also where there is no room for what it has to say
     try:
         yield
+        status = 0
     except SystemExit as ending:
         status = ending.code if isinstance(ending.code, int) else int(ending.code is not None)
         if isinstance(ending.code, str):
             print(ending.code, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
-        status = 1
     finally:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):

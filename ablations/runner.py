@@ -373,10 +373,14 @@ def _write_plan(suite: Suite, out: Path, planned: list[Planned], command: str) -
     runs = {one.identity.name: one.run.label for one in planned}
     content = json.dumps({"suite": suite.name, "command": command, "runs": runs}, indent=1).encode()
     experiments = " ".join(sorted(one.identity.settings + one.identity.faces for one in planned))
-    path = work_directory(out) / f"{suite.name}.{hashlib.sha256(experiments.encode()).hexdigest()[:8]}.plan.json"
+    name = suite.name.encode("utf-8", "ignore")[:200].decode("utf-8", "ignore")  # 255 bytes are a name's limit
+    path = work_directory(out) / f"{name}.{hashlib.sha256(experiments.encode()).hexdigest()[:8]}.plan.json"
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    write_durably(partial, content)
-    os.replace(partial, path)
+    try:
+        write_durably(partial, content)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _parameters(planned: Planned) -> dict[str, Any]:

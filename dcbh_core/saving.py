@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -101,10 +102,19 @@ def digest_of(about: dict[str, Any], weights: bytes) -> str:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write ``path`` complete or not at all."""
+    """Write ``path`` complete or not at all.
+
+    Raises:
+        OSError: It cannot be written; the error names it.
+    """
     partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)
+    try:
+        partial.write_bytes(data)
+        os.replace(partial, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def model_card(model: DCBH) -> str:

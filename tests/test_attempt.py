@@ -55,6 +55,18 @@ def test_a_notebook_that_leaves_no_result_is_a_failure(small: str, fast: list, t
     assert "result.json" in (tmp_path / "failed" / name / "error.txt").read_text()
 
 
+def test_of_an_executed_notebook_that_was_cut_short_nothing_is_kept(
+    small: str, fast: list, tmp_path: Path, monkeypatch
+) -> None:
+    def execute(source, output, *rest) -> None:
+        output.write_text('{"cells": [')
+        raise NotebookError("no space left")
+
+    monkeypatch.setattr(attempt, "execute", execute)
+    assert run_suite(load_suite(small).with_settings({"bits": 12, "seed": 0}), tmp_path, jobs=1, only=["full"]) == 1
+    assert [path.name for path in tmp_path.glob("failed/*/*")] == ["error.txt"]
+
+
 def test_a_checkpoint_outlives_a_failed_attempt_and_goes_to_the_next(
     small: str, fast: list, tmp_path: Path, monkeypatch
 ) -> None:

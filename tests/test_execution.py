@@ -1,10 +1,12 @@
 """The real papermill executes notebooks, and what it starts does not outlive the process that asked for them."""
 
 import re
+import resource
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -157,32 +159,74 @@ def test_a_picture_is_in_the_cell_that_drew_it(tmp_path: Path) -> None:
     assert "image/png" not in str(number.outputs)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a limit cannot be set from outside")
-def test_a_run_that_gets_no_memory_fails_with_a_sentence_and_the_others_go_on(small: str, tmp_path: Path) -> None:
-    """The limit is that of ``ulimit -v``; notebooks' processes and kernels inherit it from the fork server."""
-    import resource
+@pytest.fixture
+def limit() -> Iterator[Callable[[int, int], None]]:
+    """Sets a limit of notebooks' processes and kernels, as ``ulimit`` does; they inherit it from the fork server."""
+    if sys.platform != "linux":
+        pytest.skip("elsewhere a limit cannot be set from outside")
+    fork_server(1).start()
+    server = fork_server(1).process
+    assert server is not None
+    before = {kind: resource.prlimit(server.pid, kind) for kind in (resource.RLIMIT_AS, resource.RLIMIT_FSIZE)}
+    yield lambda kind, size: resource.prlimit(server.pid, kind, (size, before[kind][1]))
+    for kind, limits in before.items():
+        resource.prlimit(server.pid, kind, limits)
 
+
+def add_to_training(*sources: str) -> None:
+    """Add cells to the notebook that stands for the training."""
     path = identity.NOTEBOOKS / identity.TRAINING_NOTEBOOK
     notebook = nbformat.read(path, as_version=4)
-    measured = "import psutil\n(out / 'size').write_text(str(psutil.Process().memory_info().vms))"
-    greedy = "if bits == 48: bytearray(2**31)"
-    notebook.cells += [nbformat.v4.new_code_cell(source) for source in (measured, greedy)]
+    notebook.cells += [nbformat.v4.new_code_cell(source) for source in sources]
     nbformat.write(notebook, path)
+
+
+def test_a_run_that_gets_no_memory_fails_with_a_sentence_and_the_others_go_on(
+    small: str, tmp_path: Path, limit: Callable[[int, int], None]
+) -> None:
+    measured = "import psutil\n(out / 'size').write_text(str(psutil.Process().memory_info().vms))"
+    add_to_training(measured, "if bits == 48: bytearray(2**31)")
     suite = load_suite(small).with_settings({"seed": [0, 1]})
     assert run_suite(suite.with_settings({"bits": 12, "seed": 0}), tmp_path, jobs=1, only=["full"]) == 0
     [size] = tmp_path.glob("complete/*/size")
-    server = fork_server(1).process
-    assert server is not None
-    unlimited = resource.prlimit(server.pid, resource.RLIMIT_AS)
-    resource.prlimit(server.pid, resource.RLIMIT_AS, (int(size.read_text()) + 2**30, unlimited[1]))
-    try:
-        assert run_suite(suite, tmp_path, jobs=1, only=["full"]) == 2
-    finally:
-        resource.prlimit(server.pid, resource.RLIMIT_AS, unlimited)
+    limit(resource.RLIMIT_AS, int(size.read_text()) + 2**30)
+    assert run_suite(suite, tmp_path, jobs=1, only=["full"]) == 2
     assert [one.complete for one in plan(suite, tmp_path, ["full"])] == [True, True, False, False]
     for error in tmp_path.glob("failed/*/error.txt"):
         assert error.read_text().splitlines()[-1] == "MemoryError: memory ran out"
+    limit(resource.RLIMIT_AS, resource.RLIM_INFINITY)
     assert run_suite(suite, tmp_path, jobs=1, only=["full"]) == 0
+
+
+def test_a_file_that_grows_too_large_is_named_and_what_was_there_before_stays(
+    small: str, tmp_path: Path, limit: Callable[[int, int], None]
+) -> None:
+    """A checkpoint, of which the next start finds the one before."""
+    write = "from dcbh_core.saving import write_atomically\nbefore = checkpoint.exists() and checkpoint.stat().st_size"
+    write += "\nfor size in (1000, 2000 if before else 10**6): write_atomically(checkpoint, bytes(size))"
+    add_to_training("checkpoint = out / 'checkpoint.pt'", write, "(out / 'found').write_text(str(before))")
+    suite = load_suite(small).with_settings({"bits": 12, "seed": 0})
+    limit(resource.RLIMIT_FSIZE, 10**5)
+    assert run_suite(suite, tmp_path, jobs=1, only=["full"]) == 1
+    [error] = tmp_path.glob("failed/*/error.txt")
+    [left] = tmp_path.glob(".work/*/checkpoint.pt*")
+    assert error.read_text().splitlines()[-1] == f"OSError: [Errno 27] File too large: '{left}'"
+    assert left.name == "checkpoint.pt"
+    assert run_suite(suite, tmp_path, jobs=1, only=["full"]) == 0
+    assert [path.read_text() for path in tmp_path.glob("complete/*/found")] == ["1000"]
+
+
+@pytest.mark.parametrize("room", [2**10, 2**14], ids=["nor what went wrong", "but what went wrong"])
+def test_an_executed_notebook_that_cannot_be_written_is_a_failure(
+    tmp_path: Path, limit: Callable[[int, int], None], room: int
+) -> None:
+    source, output = tmp_path / "a.ipynb", tmp_path / "out.ipynb"
+    write_notebook(source, "x = 1", "print('x' * 20_000)")
+    limit(resource.RLIMIT_FSIZE, room)
+    with pytest.raises(NotebookError) as error:
+        execute(source, output, {"x": 3})
+    if room == 2**14:
+        assert str(error.value) == f"[Errno 27] File too large: '{output}'"
 
 
 def test_an_error_that_can_be_shown_no_more_is_told_as_it_was_printed(tmp_path: Path) -> None:
