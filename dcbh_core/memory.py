@@ -1,4 +1,4 @@
-"""A memory of the training set: codes that lean towards the people whom they resemble.
+"""A memory of the training set: codes that lean towards the people whom they resemble, and know when that is nobody.
 
 The centres that hashing objectives learn for their loss are thrown away after training. A memory keeps one for each
 person and asks it once more when a face is encoded. A face that is close to one person's centre is pulled there in the
@@ -10,15 +10,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+NOBODY = 2.0  # how far away nobody is, in usual distances of a face from its person's centre
+
 
 class Memory(nn.Module):
     """z'(x) = q(x) / s + a sum_c p_c(x) sign(m_c), and a bit is z' >= 0.
 
     m_c is the mean of q over person c's training faces, and s the mean of |q| over all of them, so that an own bit that
-    is as sure as usual weighs as much as a = 1. Each person is a normal distribution around m_c, all of them as wide as
-    training faces scatter: p_c(x) is proportional to exp(-||q(x) - m_c||^2 / 2 W), with W the mean squared distance of
-    a training face from its own centre. W is summed and not averaged over bits, so that p stays soft: a face that is
-    as far from its centre as usual is not taken for sure.
+    is as sure as usual weighs as much as a = 1. With d_c = ||q(x) - m_c|| and W the mean of d^2 of training faces from
+    their own centres,
+
+        p_c(x) = exp(-d_c^2 / 2 W) / (exp(-d_0^2 / 2 W) + sum_k exp(-d_k^2 / 2 W)),   d_0 = 2 sqrt(W)
+
+    so that there is one more whom a face may resemble: nobody, who is always twice as far away as a person usually is.
+    A face that is farther than that from everybody is mostly nobody's. W is summed and not averaged over bits, so that
+    p is soft.
 
     Args:
         num_identities: The number of people in training, C.
@@ -55,10 +61,10 @@ class Memory(nn.Module):
         self.scatter.copy_((relaxed - self.centers[labels]).square().sum(1).mean().clamp_min(1e-6))
 
     def recognize(self, relaxed: Tensor) -> Tensor:
-        """p (n, C): who a face might be, of q (n, bits)."""
-        # -||q - m||^2 / 2, without ||q||^2 / 2, which softmax does not see.
-        nearness = relaxed @ self.centers.T - self.centers.square().sum(1) / 2
-        return (nearness / self.scatter).softmax(1)
+        """p (n, C): who a face might be, of q (n, bits). What is missing from a sum of 1 is nobody's."""
+        distances = relaxed.square().sum(1, keepdim=True) + self.centers.square().sum(1) - 2 * relaxed @ self.centers.T
+        nobody = NOBODY**2 * self.scatter.expand(len(relaxed), 1)
+        return (torch.cat([distances, nobody], 1) / (-2 * self.scatter)).softmax(1)[:, :-1]
 
     def forward(self, relaxed: Tensor) -> Tensor:
         """z' (n, bits) of q (n, bits)."""

@@ -37,7 +37,8 @@ def test_a_memory_equals_its_formula(seed: int, weight: float) -> None:
     asked = np.tanh(np.random.default_rng(seed + 1).normal(size=(4, BITS))).astype(np.float32)
     for q, given_back in zip(asked, memory(torch.from_numpy(asked)).numpy(), strict=True):
         likely = [math.exp(-((q - center) ** 2).sum() / (2 * scatter)) for center in centers]
-        pull = sum(one * np.sign(center) for one, center in zip(likely, centers, strict=True)) / sum(likely)
+        everybody = sum(likely) + math.exp(-2)  # and nobody, at twice the square root of the scatter
+        pull = sum(one * np.sign(center) for one, center in zip(likely, centers, strict=True)) / everybody
         np.testing.assert_allclose(given_back, q / scale + weight * pull, atol=2e-4)
 
 
@@ -48,9 +49,18 @@ def test_without_weight_bits_are_ones_own() -> None:
 
 def test_with_much_weight_a_known_face_gets_its_persons_bits() -> None:
     memory, relaxed, labels = learnt(0, 1e6)
-    memory.scatter.fill_(1e-3)  # as if nobody scattered
+    memory.scatter.fill_(1.0)  # so wide that each of them is somebody's
     wanted = memory.centers.numpy()[labels] >= 0
     np.testing.assert_array_equal(memory(torch.from_numpy(relaxed)).numpy() >= 0, wanted)
+
+
+def test_a_face_that_is_far_from_everybody_is_nobodys_and_keeps_its_bits() -> None:
+    memory = Memory(2, BITS, 10.0)
+    memory.learn(torch.tensor([[0.9] * 5, [0.8] * 5, [-0.9] * 5, [-0.8] * 5]), torch.tensor([0, 0, 1, 1]))
+    asked = torch.tensor([[0.5, -0.5, 0.5, -0.5, 0.5]])
+    assert memory.recognize(asked).sum() < 1e-3
+    np.testing.assert_array_equal(memory(asked) >= 0, asked >= 0)
+    assert memory.recognize(memory.centers).diagonal().min() > 0.85  # 1 / (1 + e^-2), where the other is far
 
 
 def test_faces_that_do_not_scatter_are_no_division_by_zero() -> None:
