@@ -69,7 +69,8 @@ def summary(frame: pd.DataFrame, suite: Suite, metric: str = "map") -> pd.DataFr
     require_metric(frame, suite, metric)
     sources = rows_of(frame, suite, metric)
     needed = {column for _, column in sources.values()}
-    people = [part[1] for one in frame.get(PER_QUERY, ()) if one for column in needed if (part := one.of(column))]
+    known = [one for one in frame.get(PER_QUERY, ()) if isinstance(one, PerQuery)]
+    people = [part[1] for one in known for column in needed if (part := one.of(column))]
     bootstrap = Bootstrap(np.concatenate(people)) if people else None
     rows = []
     for point in suite.points(without=REPEATS):
@@ -276,7 +277,8 @@ def with_memory(frame: pd.DataFrame, suite: Suite) -> pd.DataFrame | None:
         here = _at(frame, point)
         for variant in suite.variants:
             for question in questions:
-                without, recalled = (_samples(here, variant, question.prefix + name) for name in ("map", "memory"))
+                measured = here[here[f"{question.prefix}memory"].notna()]  # not of models that have a memory
+                without, recalled = (_samples(measured, variant, question.prefix + name) for name in ("map", "memory"))
                 gains = [after.above(before) for after, before in zip(recalled, without, strict=True)]
                 people = [gain.people for gain in gains if gain.people is not None]
                 bootstrap = Bootstrap(np.concatenate(people)) if len(people) == len(gains) > 0 else None

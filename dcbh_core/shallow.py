@@ -6,10 +6,12 @@ The vectors are raw pixels, or the descriptors of a trained network; n vectors o
 from __future__ import annotations
 
 import dataclasses
+import warnings
 
 import numpy as np
 
 ITERATIONS = 50  # of ITQ; Gong and Lazebnik use 50
+FLAT = 1e-6  # of the largest deviation: what is below is rounding
 FISHER = 256  # principal directions that LDA sees, so that pixels, of which there are more than faces, can be hashed
 
 
@@ -73,7 +75,8 @@ def lda_itq(vectors: np.ndarray, labels: np.ndarray, bits: int, seed: int) -> Li
         seed: Draws the first rotation.
 
     Raises:
-        ValueError: There are fewer such directions than ``bits``: one less than people, and no more than d or n - 1.
+        ValueError: There are fewer such directions than ``bits``: one less than people, and no more than those in
+            which the vectors vary.
 
     Source: Belhumeur, Hespanha and Kriegman, Eigenfaces vs. Fisherfaces, TPAMI 1997; the rotation is that of ``itq``.
     """
@@ -81,12 +84,20 @@ def lda_itq(vectors: np.ndarray, labels: np.ndarray, bits: int, seed: int) -> Li
 
     n, d = vectors.shape
     rank = min(n - 1, d, FISHER, len(np.unique(labels)) - 1)
+    if bits <= rank:
+        reduction = _principal(vectors, min(n - 1, d, FISHER))
+        # The mean is taken away before the product, in which large equal parts would cost digits.
+        reduced = (vectors - vectors.mean(0, dtype=np.float64)) @ reduction
+        # Shrinkage would take a direction in which nothing varies, as of units that are always 0, for one that tells.
+        spread = reduced.std(0)
+        varies = spread > FLAT * spread.max()
+        rank = min(rank, int(varies.sum()))
     if bits > rank:
         raise ValueError(f"there are {rank} directions that tell people apart, too few for {bits} bits")
-    reduction = _principal(vectors, min(n - 1, d, FISHER))
-    # The mean is taken away before the product, in which large equal parts would cost digits.
-    reduced = (vectors - vectors.mean(0, dtype=np.float64)) @ reduction
-    lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto").fit(reduced, labels)
+    reduction, reduced = reduction[:, varies], reduced[:, varies]
+    with warnings.catch_warnings():  # of people with one face, who say nothing of the covariance within people
+        warnings.filterwarnings("ignore", "Only one sample available")
+        lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto").fit(reduced, labels)
     return _rotated(vectors, reduction @ lda.scalings_[:, :bits], seed)
 
 

@@ -51,6 +51,42 @@ def test_a_damaged_evaluation_is_none(tmp_path: Path, content: bytes | str | Non
     assert per_query.of_run(path) is None
 
 
+def test_a_byte_that_is_damaged_anywhere_stops_nothing(tmp_path: Path) -> None:
+    """Compressed as a run's is: what comes of it is none, or what the file still says."""
+    path, rng = tmp_path / "evaluation.npz", np.random.default_rng(0)
+    labels = np.arange(40) % 3
+    np.savez_compressed(path, ap_map=rng.random(40), queries_names=np.array(["a", "b", "c"]), queries_labels=labels)
+    whole, none = path.read_bytes(), 0
+    for _ in range(300):
+        at = int(rng.integers(len(whole)))
+        path.write_bytes(whole[:at] + bytes([int(rng.integers(256))]) + whole[at + 1 :])
+        none += per_query.of_run(path) is None
+    assert none > 100
+
+
+def test_what_a_run_wrote_is_read_with_the_names_of_its_people(tmp_path: Path) -> None:
+    path, names = tmp_path / "evaluation.npz", np.array(["Ann", "\udcff", "never asked for"])
+    known = {"ap_map": np.array([0.1, 0.2, 0.3]), "queries_names": names, "queries_labels": np.array([1, 0, 1])}
+    np.savez(path, **known, ap_unseen_map=np.array([0.4]))
+    run = per_query.of_run(path)
+    assert run is not None
+    ap, people = run.of("map") or pytest.fail("nothing")
+    assert (ap.tolist(), people.tolist()) == ([0.1, 0.2, 0.3], ["\udcff", "Ann", "\udcff"])
+    assert run.of("held_out_map") is None
+    assert run.of("unseen_map") is None  # nobody knows whom its query shows
+    assert run.people.keys() == {"queries"}
+
+
+def test_each_question_is_of_the_people_on_its_own_queries() -> None:
+    people = {"queries": np.array(["known"]), "new_queries": np.array(["unseen"])}
+    run = PerQuery({f"{question.prefix}map": np.array([0.5]) for question in QUESTIONS}, people)
+    found = {question.title: (run.of(f"{question.prefix}map") or pytest.fail("nothing"))[1] for question in QUESTIONS}
+    assert {title: who.item() for title, who in found.items()} == {
+        **dict.fromkeys(("seen", "held out", "open, known"), "known"),
+        **dict.fromkeys(("unseen", "open, unseen"), "unseen"),
+    }
+
+
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.title)
 def test_a_metric_belongs_to_the_question_of_its_prefix(question) -> None:
     assert question_of(f"{question.prefix}map") == question

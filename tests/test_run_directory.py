@@ -3,7 +3,9 @@
 import csv
 import dataclasses
 import json
+import re
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -48,16 +50,81 @@ def test_without_unseen_people_nothing_of_them_is_measured(trained: Trained) -> 
     assert [name for name in [*measured.metrics, *measured.arrays] if "unseen" in name or "new" in name] == []
 
 
-def test_each_face_passes_the_network_once(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where the gallery is the training part, as the shallow methods are fitted to it."""
-    split, _, _ = trained
-    model, _ = train(dataclasses.replace(CONFIG, objective="softmax"), split.training)
-    passed = []
-    honest = model.features
-    monkeypatch.setattr(model, "features", lambda images: passed.append(len(images)) or honest(images))
-    measure(model, split)
+class Softmax(NamedTuple):
+    """A model that the shallow methods are measured with, and what it was measured to do."""
+
+    split: Split
+    model: DCBH
+    metrics: dict[str, float]
+    passed: int  # faces, while it was measured
+
+
+@pytest.fixture(scope="module")
+def softmax() -> Softmax:
+    """Faces and people enough for every metric; measured once, as the principal directions of pixels take seconds."""
+    known, unseen = synthetic_faces(4, 24), synthetic_faces(2, 50, seed=1)
+    queries, new_queries = np.arange(len(known)) % 3 == 0, np.arange(len(unseen)) % 5 < 2
+    gallery = known.select(~queries)
+    split = Split(gallery, gallery, known.select(queries), unseen.select(~new_queries), unseen.select(new_queries))
+    model, _ = train(dataclasses.replace(CONFIG, objective="softmax", bits=3), gallery)
+    passed, honest = [], model.features
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "features", lambda images: passed.append(len(images)) or honest(images))
+        metrics = measure(model, split).metrics
+    return Softmax(split, model, metrics, sum(passed))
+
+
+def pixels(faces: Faces) -> np.ndarray:
+    return faces.images.reshape(len(faces), -1).astype(np.float32)
+
+
+def test_each_face_passes_the_network_once(softmax: Softmax) -> None:
+    """Also where the gallery is the training part, as the shallow methods and the memory are fitted to it."""
+    split = softmax.split
     parts = (split.gallery, split.queries, split.new_gallery, split.new_queries)
-    assert sum(passed) == sum(len(part) for part in parts)
+    assert softmax.passed == sum(len(part) for part in parts)
+
+
+@pytest.mark.parametrize("source", ["pixels", "descriptor"])
+def test_softmax_measures_the_shallow_methods_fitted_to_the_training_faces(softmax: Softmax, source: str) -> None:
+    split, model = softmax.split, softmax.model
+    vectors_of = pixels if source == "pixels" else lambda faces: model.describe(faces.images)
+    training, seed = vectors_of(split.training), model.config.seed
+    fitted = {
+        "lsh": lsh(training, 3, seed),
+        "itq": itq(training, 3, seed),
+        "lda_itq": lda_itq(training, split.training.labels, 3, seed),
+    }
+    for name, method in fitted.items():
+        for metric, part in (("", ""), ("unseen_", "new_")):
+            queries, gallery = getattr(split, f"{part}queries"), getattr(split, f"{part}gallery")
+            codes = method.encode(vectors_of(queries)), method.encode(vectors_of(gallery))
+            expected = evaluate(codes[0], queries.labels, codes[1], gallery.labels).map
+            assert softmax.metrics[f"{metric}{name}_{source}"] == pytest.approx(expected)
+
+
+def test_a_classifiers_answer_is_measured_as_a_code(softmax: Softmax) -> None:
+    split, model = softmax.split, softmax.model
+    assert model.code_classifier is not None
+    written = []
+    for part in (split.queries, split.gallery):
+        with torch.inference_mode():
+            q = torch.tanh(model.head(model.features(torch.from_numpy(part.images))))
+            answers = (q @ model.code_classifier.weight.T + model.code_classifier.bias).argmax(1).tolist()
+        written.append(np.array([[number // 2**bit % 2 == 1 for bit in range(2)] for number in answers]))
+    expected = evaluate(written[0], split.queries.labels, written[1], split.gallery.labels).map
+    assert softmax.metrics["class_number"] == pytest.approx(expected)
+
+
+def test_the_metrics_are_those_that_are_described(softmax: Softmax) -> None:
+    """Of each question."""
+    described = set(re.findall(r"``([a-z]\w*)``", measure.__doc__ or ""))
+    assert {"map", "recall_radius_2", "class_number"} < described
+    for question in QUESTIONS:
+        others = tuple(one.prefix for one in QUESTIONS if len(one.prefix) > len(question.prefix))
+        own = {name for name in softmax.metrics if name.startswith(question.prefix) and not name.startswith(others)}
+        enough = {"precision_at_50"} if softmax.metrics[f"{question.prefix}gallery"] >= 50 else set()
+        assert {name.removeprefix(question.prefix) for name in own} == described - {"precision_at_50"} | enough
 
 
 def test_precision_of_the_top_50_needs_a_gallery_of_50(trained: Trained) -> None:
@@ -65,23 +132,6 @@ def test_precision_of_the_top_50_needs_a_gallery_of_50(trained: Trained) -> None
     assert "precision_at_50" not in measure(model, split).metrics
     large = synthetic_faces(4, 20)
     assert "precision_at_50" in measure(model, dataclasses.replace(split, gallery=large)).metrics
-
-
-def test_softmax_measures_the_shallow_methods_fitted_to_the_training_faces(trained: Trained) -> None:
-    split, _, _ = trained
-    model, _ = train(dataclasses.replace(CONFIG, objective="softmax"), split.training)
-    metrics = measure(model, split).metrics
-    for source, vectors_of in (
-        ("pixels", lambda faces: faces.images.reshape(len(faces), -1).astype(np.float32)),
-        ("descriptor", lambda faces: model.describe(faces.images)),
-    ):
-        for name, method in (("lsh", lsh), ("itq", itq)):
-            fitted = method(vectors_of(split.training), model.config.bits, model.config.seed)
-            for metric, part in (("", ""), ("unseen_", "new_")):
-                queries, gallery = getattr(split, f"{part}queries"), getattr(split, f"{part}gallery")
-                codes = fitted.encode(vectors_of(queries)), fitted.encode(vectors_of(gallery))
-                expected = evaluate(codes[0], queries.labels, codes[1], gallery.labels).map
-                assert metrics[f"{metric}{name}_{source}"] == pytest.approx(expected)
 
 
 def test_other_objectives_do_not_measure_the_shallow_methods(trained: Trained) -> None:
@@ -97,37 +147,6 @@ def test_shallow_methods_are_left_out_where_there_are_too_few_faces_or_people(tr
     assert shallow == {
         f"{question.prefix}lsh_{source}" for question in QUESTIONS for source in ("pixels", "descriptor")
     }
-
-
-def test_with_people_enough_lda_itq_is_measured(trained: Trained) -> None:
-    split, _, _ = trained
-    model, _ = train(dataclasses.replace(CONFIG, objective="softmax", bits=3), split.training)
-    metrics = measure(model, split).metrics
-    for source, vectors_of in (("pixels", pixels), ("descriptor", lambda faces: model.describe(faces.images))):
-        fitted = lda_itq(vectors_of(split.training), split.training.labels, 3, model.config.seed)
-        queries, gallery = split.new_queries, split.new_gallery
-        codes = fitted.encode(vectors_of(queries)), fitted.encode(vectors_of(gallery))
-        expected = evaluate(codes[0], queries.labels, codes[1], gallery.labels).map
-        assert metrics[f"unseen_lda_itq_{source}"] == pytest.approx(expected)
-
-
-def pixels(faces: Faces) -> np.ndarray:
-    return faces.images.reshape(len(faces), -1).astype(np.float32)
-
-
-def test_a_classifiers_answer_is_measured_as_a_code(trained: Trained) -> None:
-    split, _, _ = trained
-    model, _ = train(dataclasses.replace(CONFIG, objective="softmax"), split.training)
-    with torch.inference_mode():
-        q = torch.tanh(model.head(model.features(torch.from_numpy(split.queries.images))))
-        answers = (q @ model.code_classifier.weight.T + model.code_classifier.bias).argmax(1).tolist()
-        q = torch.tanh(model.head(model.features(torch.from_numpy(split.gallery.images))))
-        known = (q @ model.code_classifier.weight.T + model.code_classifier.bias).argmax(1).tolist()
-    written = [
-        np.array([[number // 2**bit % 2 == 1 for bit in range(2)] for number in part]) for part in (answers, known)
-    ]
-    expected = evaluate(written[0], split.queries.labels, written[1], split.gallery.labels).map
-    assert measure(model, split).metrics["class_number"] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.title)
@@ -183,6 +202,15 @@ def test_a_model_without_a_memory_is_measured_with_one_and_one_with_as_it_is(tra
     for question in QUESTIONS:
         assert metrics[f"{question.prefix}memory"] == pytest.approx(with_memory[f"{question.prefix}map"])
     assert [name for name in with_memory if "memory" in name] == []
+
+
+def test_without_unseen_people_known_ones_are_asked_for_all_the_same(trained: Trained) -> None:
+    split, model, _ = trained
+    whole = measure(model, split).metrics
+    metrics = measure(model, dataclasses.replace(split, new_gallery=None, new_queries=None)).metrics
+    own = {name for name in whole if not name.startswith(("unseen_", "open_"))}
+    assert metrics == {name: whole[name] for name in own}
+    assert {"map", "held_out_map"} < own
 
 
 def test_the_arrays_are_ap_codes_labels_and_names(trained: Trained) -> None:

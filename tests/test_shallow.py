@@ -124,6 +124,24 @@ def test_lda_itq_needs_more_people_than_bits() -> None:
     assert lda_itq(x, labels, 3, 0).encode(x).shape == (24, 3)
 
 
+@pytest.mark.filterwarnings("error")
+def test_lda_itq_bears_people_with_one_face_and_values_that_are_always_0() -> None:
+    """As descriptors behind a ReLU have them: what is always 0 tells nobody apart, and changes nothing."""
+    x, labels = people(4, 6, 6)
+    x, labels = x[np.argsort(labels)][:19], np.sort(labels)[:19]
+    assert np.bincount(labels).tolist() == [6, 6, 6, 1]
+    alone, padded = lda_itq(x, labels, 3, 0), lda_itq(np.pad(x, ((0, 0), (0, 3))), labels, 3, 0)
+    # The sign of a principal direction is free, so that what is rotated is compared by what it spans.
+    of_alone, of_padded = (np.linalg.qr(projection)[0] for projection in (alone.projection, padded.projection[:6]))
+    np.testing.assert_allclose(of_padded @ of_padded.T, of_alone @ of_alone.T, atol=1e-6)
+    np.testing.assert_allclose(padded.projection[6:], 0, atol=1e-9)
+
+
+def test_equal_vectors_tell_nobody_apart() -> None:
+    with pytest.raises(ValueError, match="there are 0 directions that tell people apart, too few for 1 bits"):
+        lda_itq(np.ones((6, 4)), np.arange(6) % 3, 1, 0)
+
+
 @given(st.integers(1, 300))
 @settings(max_examples=30, deadline=None)
 def test_a_class_number_is_read_back_from_its_bits(people: int) -> None:

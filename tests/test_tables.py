@@ -334,6 +334,28 @@ def test_holm_counts_all_columns_of_a_table(by_query) -> None:
     assert alone == f"{beside} {STAR}"
 
 
+def test_where_some_runs_have_no_ap_intervals_are_over_seeds(by_query) -> None:
+    """As where one recorded part is from before AP was kept; nothing is there, or what pandas puts there."""
+    suite, frame = by_query
+    expected = summary(frame.drop(columns=PER_QUERY), suite)
+    for nothing in (None, math.nan):
+        frame[PER_QUERY] = [nothing if row["seed"] == 0 else row[PER_QUERY] for _, row in frame.iterrows()]
+        pd.testing.assert_frame_equal(summary(frame, suite), expected)
+        assert "interval over seeds)" in caption(suite, frame)
+
+
+def test_a_variant_with_a_memory_of_its_own_changes_nothing_by_one(by_query) -> None:
+    suite, frame = by_query
+    others = [name for name in suite.variants if name != "above"]
+    before = with_memory(frame, suite)
+    frame.loc[frame["variant"] == "above", "memory"] = math.nan
+    text = with_memory(frame, suite)
+    assert text is not None and before is not None
+    seen, whole = (one.set_index("variant")["seen"] for one in (text, before))
+    assert seen["above 12 bits"] == "–"
+    assert [seen[f"{name} 12 bits"] for name in others] == [whole[f"{name} 12 bits"] for name in others]
+
+
 def test_what_a_memory_changes_is_measured_within_each_run(by_query) -> None:
     suite, frame = by_query
     text = with_memory(frame, suite)
