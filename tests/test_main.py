@@ -22,7 +22,7 @@ def test_report_command(small: str, fast: list, tmp_path: Path, monkeypatch, cap
     assert main([*arguments, "--record"]) == 0
     assert (tmp_path / "small.png").read_bytes() == b"a picture"
     directory = out / "reports" / "small"
-    expected = ["report.html", "report.ipynb", "runs.csv", "summary.csv", "table.md", "table.tex"]
+    expected = ["report.html", "report.ipynb", "runs.csv", "runs.npz", "summary.csv", "table.md", "table.tex"]
     assert sorted(path.name for path in directory.iterdir()) == expected
     printed = capsys.readouterr().out
     assert (directory / "table.md").read_text() in printed
