@@ -62,6 +62,7 @@ def record(suite: Suite, frame: pd.DataFrame, command: str, part: str = "") -> P
     values = frame[["variant", *fields, *metrics, "seconds"]].round(dict.fromkeys([*metrics, "seconds"], 6))
     _together([values, *(_read(other) for other in _parts(suite.name, suite.directory) if other != path)], suite.name)
     lines = [f"# {key}: {' '.join(value.split())}\n" for key, value in head.items()]
+    path.with_suffix(".npz").unlink(missing_ok=True)  # of the record that is replaced
     path.write_text("".join(lines) + values.to_csv(index=False), "utf-8")
     if PER_QUERY in frame and frame[PER_QUERY].notna().all():
         shown = {f"{one.prefix}map" for one in QUESTIONS if f"{one.prefix}map" in frame}

@@ -35,16 +35,20 @@ def test_recorded_metrics_come_back(small: str, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(summary(back, suite)[numbers], summary(frame, suite)[numbers], atol=1e-5)
 
 
-def test_ap_of_each_query_is_kept_beside_and_comes_back_of_all_parts(small: str, tmp_path: Path) -> None:
-    suite = load_suite(small)
-    frame = made_up(suite, [0, 1, 2])
+def with_ap(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with AP of five queries for each run, whose mean is its MAP."""
     rng = np.random.default_rng(0)
     people = np.array(["Ann", "Ann", "Bob", "Cid", "Cid"])
-    frame[PER_QUERY] = [
+    runs = [
         PerQuery({"map": rng.random(5), "pixels": rng.random(5), "descriptor": rng.random(5)}, {"queries": people})
         for _ in range(len(frame))
     ]
-    frame["map"] = [one.ap["map"].mean() for one in frame[PER_QUERY]]
+    return frame.assign(**{PER_QUERY: runs, "map": [one.ap["map"].mean() for one in runs]})
+
+
+def test_ap_of_each_query_is_kept_beside_and_comes_back_of_all_parts(small: str, tmp_path: Path) -> None:
+    suite = load_suite(small)
+    frame = with_ap(made_up(suite, [0, 1, 2]))
     for bits, part in ((12, ""), (48, "long")):
         record(suite.with_settings({"bits": [bits]}), frame[frame["bits"] == bits], "command", part)
     assert sorted(path.name for path in tmp_path.glob("*.npz")) == ["small.long.npz", "small.npz"]
@@ -57,6 +61,31 @@ def test_ap_of_each_query_is_kept_beside_and_comes_back_of_all_parts(small: str,
     pd.testing.assert_frame_equal(summary(back, suite)[numbers], summary(frame, suite)[numbers], atol=0.02)
     alone = summary(back.drop(columns=PER_QUERY), suite)
     assert not np.allclose(alone["half_width"].dropna(), summary(back, suite)["half_width"].dropna()[:4])
+
+
+def test_a_part_without_ap_is_read_beside_one_that_has_it(small: str, tmp_path: Path) -> None:
+    """Such as one from before AP was kept: at its points intervals are over seeds, and only there."""
+    suite = load_suite(small)
+    frame = with_ap(made_up(suite, [0, 1, 2]))
+    for bits, part, columns in ((12, "", []), (48, "long", [PER_QUERY])):
+        own = frame[frame["bits"] == bits].drop(columns=columns)
+        record(suite.with_settings({"bits": [bits]}), own, "command", part)
+    back = recorded("small", tmp_path)
+    statistics, alone = summary(back, suite), summary(back.drop(columns=PER_QUERY), suite)
+    for bits, same in ((12, False), (48, True)):
+        one, other = (part[(part["variant"] == "no_center") & (part["bits"] == bits)] for part in (statistics, alone))
+        assert np.allclose(one[["half_width", "p"]], other[["half_width", "p"]]) == same
+
+
+def test_ap_of_a_record_that_is_replaced_goes_with_it(small: str, tmp_path: Path) -> None:
+    suite = load_suite(small)
+    frame = with_ap(made_up(suite, [0, 1, 2]))
+    record(suite, frame, "command")
+    assert (tmp_path / "small.npz").is_file()
+    some = [one if i else None for i, one in enumerate(frame[PER_QUERY])]
+    record(suite, frame.assign(**{PER_QUERY: some}), "command")
+    assert not (tmp_path / "small.npz").exists()
+    assert PER_QUERY not in recorded("small", tmp_path)
 
 
 def test_an_incomplete_suite_is_not_recorded(small: str, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -19,7 +20,7 @@ from ablations.pages import html_page, markdown_to_html
 from ablations.report import build_report, collect, read_runs
 from ablations.runner import plan, run_suite
 from ablations.suite import load_suite
-from ablations.tables import markdown, missing_runs, notes, plain, summary, table
+from ablations.tables import PER_QUERY, markdown, missing_runs, notes, plain, summary, table
 from dcbh_core import Config, config
 from tests.stub_suite import REPORT_STUB, edit, run_small, write_own, write_suite
 
@@ -234,6 +235,31 @@ def test_runs_come_back_from_their_table_as_they_were(small: str, fast: list, tm
     run_small(path, tmp_path)
     frame = collect(load_suite(path), tmp_path)
     pd.testing.assert_frame_equal(read_runs(build_report(path, tmp_path)), frame, check_dtype=False)
+
+
+def test_ap_of_queries_reaches_the_report(small: str, fast: list, tmp_path: Path, in_process: list) -> None:
+    """From each run's evaluation.npz, through the file beside the table of runs; one is missing, one is damaged."""
+    run_small(small, tmp_path)
+    suite, rng = load_suite(small), np.random.default_rng(0)
+    paths = [tmp_path / "complete" / one.identity.name / "evaluation.npz" for one in plan(suite, tmp_path)]
+    for i, path in enumerate(paths):
+        names, labels = np.array(["Ann", "Bob", "Cid"]), rng.permutation([0, 0, 1, 2, 2])
+        if i != 3:
+            np.savez(path, ap_map=rng.random(5), queries_names=names, queries_labels=labels)
+    paths[5].write_bytes(paths[5].read_bytes()[:-30])
+    frame = collect(suite, tmp_path)
+    back = read_runs(build_report(small, tmp_path))
+    for i, (path, own, kept) in enumerate(zip(paths, frame[PER_QUERY], back[PER_QUERY], strict=True)):
+        if i in (3, 5):
+            assert own is kept is None
+            continue
+        with np.load(path) as arrays:
+            ap, people = own.of("map")
+            assert ap.tolist() == arrays["ap_map"].tolist()
+            assert people.tolist() == arrays["queries_names"][arrays["queries_labels"]].tolist()
+        ap, numbers = kept.of("map")
+        np.testing.assert_allclose(ap, own.ap["map"], atol=1e-5)
+        assert len(set(zip(people, numbers, strict=True))) == len(set(people)) == len(set(numbers)) == 3
 
 
 def test_a_table_of_another_metric(small: str, fast: list, in_process: list, tmp_path: Path, capsys) -> None:
