@@ -221,9 +221,53 @@ def test_without_a_gallery_each_query_is_sought_among_the_others(seed):
         assert chance[alone] == pytest.approx(evaluate_chance(labels[alone], among))
 
 
-def test_a_query_that_has_no_other_of_its_person_is_named():
+def test_by_angle_too_each_query_is_sought_among_the_others():
+    rng = np.random.default_rng(0)
+    vectors, labels = rng.normal(size=(9, 4)), np.arange(9) % 3
+    found = evaluate_vectors(vectors, labels, metric="cosine")
+    for i in range(9):
+        others = np.arange(9) != i
+        alone = evaluate_vectors(vectors[i : i + 1], labels[i : i + 1], vectors[others], labels[others], "cosine")
+        assert found[i] == pytest.approx(alone[0])
+    assert not np.allclose(found, evaluate_vectors(vectors, labels))
+
+
+def test_of_queries_among_the_others_all_metrics_leave_the_query_out():
+    rng = np.random.default_rng(0)
+    codes, labels = rng.random((8, 6)) < 0.5, np.arange(8) % 2
+    evaluation = evaluate(codes, labels)
+    alone = [evaluate(codes[[i]], labels[[i]], np.delete(codes, i, 0), np.delete(labels, i)) for i in range(8)]
+    for metric in (
+        *(lambda one, k=k: one.precision_at(k) for k in range(1, 8)),
+        *(lambda one, radius=radius: one.precision_radius(radius) for radius in range(7)),
+        *(lambda one, radius=radius: one.recall_radius(radius) for radius in range(7)),
+        lambda one: one.map_best,
+        lambda one: one.map_worst,
+    ):
+        assert metric(evaluation) == pytest.approx(np.mean([metric(one) for one in alone]))
+    with pytest.raises(ValueError, match="gallery's 7 items"):
+        evaluation.precision_at(8)
+
+
+def test_equal_vectors_are_a_tie():
+    gallery, labels = np.array([[0.0], [0.0], [0.0], [5.0]]), np.array([1, 0, 2, 0])
+    values = [ranked_ap([*order, True]) for order in permutations([False, True, False])]
+    assert evaluate_vectors(np.array([[1.0]]), labels[1:2], gallery, labels) == pytest.approx([np.mean(values)])
+
+
+@pytest.mark.parametrize(
+    "among_others",
+    [
+        lambda labels: evaluate(CODES, labels),
+        lambda labels: evaluate_vectors(np.eye(3), labels),
+        lambda labels: evaluate_asymmetric(np.ones((3, 4)), labels, CODES),
+        evaluate_chance,
+    ],
+    ids=["codes", "vectors", "asymmetric", "chance"],
+)
+def test_a_query_that_has_no_other_of_its_person_is_named(among_others):
     with pytest.raises(ValueError, match=r"query 2 \(label 5\) has no relevant image"):
-        evaluate(CODES, np.array([4, 4, 5]))
+        among_others(np.array([4, 4, 5]))
 
 
 def test_half_a_gallery_is_an_error():
