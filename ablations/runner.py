@@ -336,12 +336,9 @@ def _status(out: Path, batch: dict[str, Any]) -> list[str]:
             continue
         except (OSError, ValueError):
             pass
-        lock = work_directory(out) / f"{name}.lock"
-        if lock.exists() and (held := _lock(out, name)) is None:
+        if _is_held(out, name):
             running.append(f"{label}{_since(out, name)}")
             continue
-        if lock.exists() and held is not None:
-            held.release()
         error = out / "failed" / name / "error.txt"
         if error.exists():
             failed.append(f"{label}: {error.read_text('utf-8').splitlines()[-1]} (see {error.parent})")
@@ -364,9 +361,10 @@ def _started(out: Path, name: str) -> Path:
 
 def _since(out: Path, name: str) -> str:
     try:
-        return f" ({duration(max(0.0, time.time() - float(_started(out, name).read_text())))})"
+        seconds = time.time() - float(_started(out, name).read_text())
     except (OSError, ValueError):  # it starts in this moment
         return ""
+    return f" ({duration(seconds)})" if seconds >= 0 else ""  # the clock was set back
 
 
 def _write_plan(suite: Suite, out: Path, planned: list[Planned], command: str) -> None:
@@ -405,6 +403,18 @@ def _lock(out: Path, name: str) -> FileLock | None:
     except Timeout:
         return None
     return lock
+
+
+def _is_held(out: Path, name: str) -> bool:
+    """Whether a runner holds the lock of a run; where it lies may be another user's, and not to be written to."""
+    import fcntl
+
+    with contextlib.suppress(FileNotFoundError), (work_directory(out) / f"{name}.lock").open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _keep(out: Path, planned: Planned, outcome: Outcome) -> Outcome:
@@ -479,8 +489,8 @@ def _writing(out: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OSError(
-            f"cannot write to {out}: {error.strerror or error}; nothing incomplete is counted, so make room there or "
-            "choose another --out, and start again"
+            f"cannot write to {out}: {error.strerror or error}; nothing incomplete is counted, so mend that or choose "
+            "another --out, and start again"
         ) from None
 
 

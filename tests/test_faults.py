@@ -411,7 +411,7 @@ def test_a_directory_that_cannot_be_written_to_is_one_sentence(kit: Kit) -> None
     assert result.returncode == 2, result.stderr
     [sentence] = result.stderr.splitlines()
     assert sentence == (
-        f"error: cannot write to {out}: Permission denied; nothing incomplete is counted, so make room there or choose "
+        f"error: cannot write to {out}: Permission denied; nothing incomplete is counted, so mend that or choose "
         "another --out, and start again"
     )
     assert list(out.iterdir()) == []

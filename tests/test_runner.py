@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from distributed import LocalCluster
@@ -504,9 +505,13 @@ def break_from(step: int, broken: Callable[[], None], monkeypatch: pytest.Monkey
             count("write")
             return super().write(data)
 
-    def opened(path, mode, *rest):
+    def opened(path, mode="r", *rest):
+        if "w" not in mode:
+            return reading(path, mode, *rest)
         count("open")
         return io.BufferedWriter(File(path, mode))
+
+    reading = io.open
 
     def counted(name: str) -> Callable:
         honest = getattr(os, name)
@@ -520,6 +525,10 @@ def break_from(step: int, broken: Callable[[], None], monkeypatch: pytest.Monkey
 
 def no_space() -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def read_only() -> None:
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
 
 def in_a_process_of_its_own(function: Callable[[], object]) -> int:
@@ -588,3 +597,92 @@ def test_whatever_step_of_keeping_breaks_the_old_directory_or_the_new_one_is_the
         assert plan(suite, out, ["full"])[0].complete == (place == "complete")
     assert step > 4 * len(new)
     assert killed or set(steps) == {"mkdir", "open", "write", "fsync", "rename"}
+
+
+def test_an_output_directory_below_a_file_is_one_sentence(small: str, fast: list, capsys) -> None:
+    assert main(["run", small, "--out", f"{small}/runs"]) == 2
+    assert capsys.readouterr().err == (
+        f"error: cannot write to {small}/runs: Not a directory; nothing incomplete is counted, so mend that or choose "
+        "another --out, and start again\n"
+    )
+    assert main(["status", f"{small}/runs"]) == 2
+    assert capsys.readouterr().err == f"error: no suite was ever run in {small}/runs\n"
+    assert fast == []
+
+
+def test_an_output_directory_that_becomes_read_only_is_one_sentence_and_what_is_complete_stays(
+    small: str, fast: list, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    out, honest = tmp_path / "runs", attempt.execute
+    arguments = ["run", small, "--set", "seed=[0, 1]", "--only", "full", "--out", str(out), "--jobs", "1"]
+    with pytest.MonkeyPatch.context() as patch:
+
+        def execute(*rest) -> None:
+            honest(*rest)
+            if len(fast) == 2:
+                break_from(1, read_only, patch)
+
+        monkeypatch.setattr(attempt, "execute", execute)
+        assert main(arguments) == 2
+    *_, first, error = capsys.readouterr().err.splitlines()
+    assert first.startswith("[1/4] full 12 bits seed 0: MAP 0.530")
+    assert error.startswith(f"error: cannot write to {out}: Read-only file system; nothing incomplete is counted")
+    assert len(list(out.glob("complete/*"))) == 1
+    assert main(arguments) == 0
+    assert len(fast) == 5
+    assert len(list(out.glob("complete/*"))) == 4
+
+
+def test_status_needs_not_write(small: str, fast: list, tmp_path: Path, monkeypatch) -> None:
+    """As in the directory of another user."""
+    run_suite(load_suite(small).with_settings({"bits": 12, "seed": [0, 7]}), tmp_path, jobs=1, only=["full"])
+    [directory] = (tmp_path / "complete").iterdir()
+    shutil.rmtree(directory)
+    honest = os.open
+
+    def open_to_read(path, flags: int, *rest, **options) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return honest(path, flags, *rest, **options)
+
+    with FileLock(tmp_path / ".work" / f"{directory.name}.lock"):
+        monkeypatch.setattr(os, "open", open_to_read)
+        said = status(tmp_path).splitlines()
+    assert said[0] == "small: 0 of 2 runs complete, 1 failed, 1 running, 0 waiting"
+    assert said[1].startswith("  running: full 12 bits seed 0 (")
+    assert status(tmp_path).splitlines()[0] == "small: 0 of 2 runs complete, 1 failed, 0 running, 1 waiting"
+
+
+# A clock that is set back.
+
+
+def test_a_clock_that_jumps_back_changes_no_duration_and_no_result(
+    small: str, fast: list, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    """By an hour at each look, while twelve runs are made and what is there is from the future."""
+    run_small(small, tmp_path / "before")
+    shutil.copytree(tmp_path / "before", tmp_path / "runs")
+    for path in (tmp_path / "runs").rglob("*"):
+        os.utime(path, (2**32, 2**32))
+    for path in list((tmp_path / "runs").glob("complete/*/result.json"))[:6]:
+        path.unlink()
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        now = itertools.count(time.time(), -3600)
+        patch.setattr(time, "time", lambda: next(now))
+        assert main(["run", small, "--out", str(tmp_path / "runs"), "--jobs", "2"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "small: 12 runs, 6 complete, 6 to do"
+    assert len([line for line in said if re.search(r"MAP 0\.\d{3}, \d+ s(, about \d+ s left)?$", line)]) == 6
+    before, after = (collect(load_suite(small), tmp_path / place) for place in ("before", "runs"))
+    assert (after["seconds"] >= 0).all()
+    pd.testing.assert_frame_equal(after.drop(columns="seconds"), before.drop(columns="seconds"))
+
+
+def test_status_says_nothing_of_a_start_in_the_future(small: str, fast: list, tmp_path: Path) -> None:
+    run_suite(load_suite(small).with_settings({"bits": 12, "seed": 0}), tmp_path, jobs=1, only=["full"])
+    [directory] = (tmp_path / "complete").iterdir()
+    shutil.rmtree(directory)
+    (tmp_path / ".work" / f"{directory.name}.started").write_text(repr(time.time() + 7200))
+    with FileLock(tmp_path / ".work" / f"{directory.name}.lock"):
+        assert status(tmp_path).splitlines()[1] == "  running: full 12 bits seed 0"
