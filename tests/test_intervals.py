@@ -69,6 +69,16 @@ def test_over_people_alone_the_interval_is_that_of_their_mean() -> None:
     assert found.half_width == pytest.approx(1.96 * scipy.stats.sem(ap[0]), rel=0.05)
 
 
+@pytest.mark.parametrize("deviations", [0.5, -1, 2, -2.5])
+def test_over_people_alone_p_is_that_of_both_tails(deviations: float) -> None:
+    people = np.array([f"{i}" for i in range(200)])
+    ap = np.random.default_rng(0).normal(size=200)
+    ap += deviations * scipy.stats.sem(ap) - ap.mean()
+    samples = runs(ap[None].repeat(3, 0), people)
+    found = estimate(samples, draws=Bootstrap(people).means(samples))
+    assert found.p == pytest.approx(2 * scipy.stats.norm.sf(abs(deviations)), rel=0.15)
+
+
 def test_a_large_difference_is_unlikely_and_none_is_not() -> None:
     rng = np.random.default_rng(0)
     base = rng.random(12)
@@ -119,6 +129,28 @@ def test_without_ap_a_difference_is_welchs(first: list[float], second: list[floa
     low, high = test.confidence_interval()
     assert (found.value - found.half_width, found.value + found.half_width) == pytest.approx((low, high))
     assert found.p == pytest.approx(test.pvalue, abs=1e-9)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=5), st.lists(st.floats(0, 1), min_size=2, max_size=5))
+@settings(max_examples=30, deadline=None)
+def test_without_ap_a_mean_over_two_splits_has_the_interval_of_half_their_sum(
+    first: list[float], second: list[float]
+) -> None:
+    """Which is Welch's, of the one and minus the other."""
+    if np.std(first) < 1e-6 or np.std(second) < 1e-6:
+        return
+    found = estimate([Sample(split, one, None, None) for split, part in ((0, first), (7, second)) for one in part])
+    test = scipy.stats.ttest_ind(first, [-one for one in second], equal_var=False)
+    low, high = test.confidence_interval()
+    interval = 2 * (found.value - found.half_width), 2 * (found.value + found.half_width)
+    assert interval == pytest.approx((low, high))
+    assert found.p == pytest.approx(test.pvalue, abs=1e-9)
+
+
+def test_splits_with_one_seed_each_say_nothing_of_seeds() -> None:
+    found = estimate([Sample(split, split / 10, None, None) for split in range(4)])
+    assert found.value == pytest.approx(0.15)
+    assert math.isnan(found.half_width) and math.isnan(found.p)
 
 
 def test_with_few_runs_there_is_no_interval() -> None:

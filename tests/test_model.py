@@ -154,6 +154,19 @@ def test_the_class_is_what_the_code_classifier_finds_likeliest():
         other.classify(np.zeros((2, 39), np.float32))
 
 
+def test_a_person_is_classified_by_the_hyperbolic_tangent_of_what_the_head_gives():
+    model = trained_looking_model(Config(bits=5, width=0.05, head="direct", dtype="float32")).eval()
+    assert model.code_classifier is not None
+    descriptors = np.random.default_rng(0).normal(0, 30, (50, 39)).astype(np.float32)  # far out, where it matters
+    with torch.inference_mode():
+        z = model.head(torch.as_tensor(descriptors)).numpy()
+    weight, bias = (part.detach().numpy() for part in (model.code_classifier.weight, model.code_classifier.bias))
+    slow = [[weight[c] @ np.tanh(row) + bias[c] for c in range(3)] for row in z]
+    found = model.classify(descriptors)
+    np.testing.assert_array_equal(found, np.argmax(slow, 1))
+    assert not np.array_equal(found, (z @ weight.T + bias).argmax(1))
+
+
 def test_encoding_in_batches_changes_nothing(monkeypatch):
     model = DCBH(SMALL, 2)
     whole = model.describe(images(7))

@@ -288,7 +288,8 @@ def by_query() -> tuple[Suite, pd.DataFrame]:
             "chance": 0.1,
             "pixels": 0.2,
         }
-        rows.append({**row, PER_QUERY: per_query({"map": ap.tolist(), "memory": after.tolist()})})
+        baselines = {"chance": [0.05, 0.15] * 30, "pixels": [0.1, 0.3] * 30}
+        rows.append({**row, PER_QUERY: per_query({"map": ap.tolist(), "memory": after.tolist(), **baselines})})
     return suite, pd.DataFrame(rows)
 
 
@@ -311,6 +312,29 @@ def test_intervals_are_the_bootstraps_where_there_is_ap(by_query) -> None:
     other = estimate(samples["above"], samples["full"], draws["above"] - draws["full"])
     assert row["difference_half_width"] == pytest.approx(other.half_width, rel=0.05)  # by other draws
     assert row["half_width"] > 3 * row["difference_half_width"]  # other people are harder for all
+
+
+@pytest.mark.parametrize("columns", [[], [PER_QUERY]], ids=["by query", "over seeds"])
+def test_a_difference_is_over_the_splits_that_both_have(by_query, columns: list[str]) -> None:
+    suite, frame = by_query
+    frame = frame.drop(columns=columns)
+    both = summary(frame[frame["split_seed"] == 0], suite)
+    part = summary(frame[(frame["split_seed"] == 0) | (frame["variant"] != "full")], suite)
+    row, expected = row_of(part, "above", 12), row_of(both, "above", 12)
+    assert (row["n"], row_of(part, "full", 12)["n"]) == (6, 3)
+    assert row["difference"] == pytest.approx(expected["difference"])
+    assert row["difference_half_width"] == pytest.approx(expected["difference_half_width"], rel=0.1)  # other draws
+    assert row["mean"] == pytest.approx(np.mean(values_of(frame, "above", 12)))
+    elsewhere = summary(frame[(frame["split_seed"] == 0) == (frame["variant"] == "full")], suite)
+    assert math.isnan(row_of(elsewhere, "above", 12)["difference"])
+
+
+def test_pixels_are_as_uncertain_as_people_and_chance_is_not(by_query) -> None:
+    suite, frame = by_query
+    statistics = summary(frame, suite)
+    assert math.isnan(row_of(statistics, "chance", 12)["half_width"])
+    assert not math.isnan(row_of(statistics, "raw pixels", 12)["half_width"])
+    assert math.isnan(row_of(statistics, "raw pixels", 12)["difference"])
 
 
 def test_a_star_is_at_what_holds(by_query) -> None:
