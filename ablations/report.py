@@ -118,7 +118,7 @@ def build_report(
     reports = Path(out).absolute() / "reports"
     reports.mkdir(parents=True, exist_ok=True)
     # Made apart and moved as a whole set, so that two reports at a time cannot mix.
-    with tempfile.TemporaryDirectory(prefix=f".{suite.name}.", dir=reports) as temporary:
+    with tempfile.TemporaryDirectory(prefix=".", dir=reports) as temporary:
         made = Path(temporary)
         frame.drop(columns=PER_QUERY).to_csv(made / RUNS, index=False)
         per_query.write(made / AP, frame[PER_QUERY].tolist())
@@ -129,7 +129,7 @@ def build_report(
         (made / "report.html").write_text(page, "utf-8")
         directory = reports / suite.name
         directory.mkdir(exist_ok=True)
-        with FileLock(reports / f".{suite.name}.lock"):
+        with FileLock(reports / ".lock"):
             for path in made.iterdir():
                 os.replace(path, directory / path.name)
     return directory
@@ -162,7 +162,9 @@ def command(
             parts += [option, f"{field}={as_yaml(value)}"]
     if only:
         parts += ["--only", *only]
-    return shlex.join(parts if str(out) == "runs" else [*parts, "--out", str(out)])
+    if str(out) != "runs":
+        parts += [f"--out={out}"] if str(out).startswith("-") else ["--out", str(out)]
+    return shlex.join(parts)
 
 
 def _refuse_mixed(suite: Suite, frame: pd.DataFrame) -> None:

@@ -107,7 +107,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         OSError: It cannot be written; the error names it.
     """
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(".partial")  # of any name's length
     try:
         partial.write_bytes(data)
         os.replace(partial, path)

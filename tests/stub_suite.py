@@ -98,6 +98,13 @@ def write_own(path: Path) -> str:
 
 
 OWN_NAME = "pull.py:Pull"
+# Names of directories that shells, format strings, papermill, argparse and file systems might trip over.
+ODD_NAMES = {
+    "odd": "a b'c\"d%s%20$HOME`x`\\n{bits}[*]?é漢字#&;!~ " * 3 + "z" * 50,
+    "a line break": "a\nb",
+    "like an option": "--out",
+    "long": "x" * 255,
+}
 
 
 def run_small(path: str, out: Path, **settings: object) -> int:

@@ -95,5 +95,5 @@ def test_an_orphan_cannot_write_where_its_successor_works(tmp_path: Path) -> Non
     after = attempt.take_over(tmp_path, "run")
     assert (after / "checkpoint.pt").read_text() == "half way"
     with pytest.raises(FileNotFoundError):
-        (before / "checkpoint.pt.partial").write_text("from an orphan")
+        (before / "checkpoint.pt").write_text("from an orphan")
     assert set(tmp_path.iterdir()) == {after, other}

@@ -21,7 +21,7 @@ from ablations.identity import read_run
 from ablations.runner import plan, run_suite
 from ablations.suite import load_suite
 from dcbh_core import DCBH
-from tests.stub_suite import OWN, wait_for, write_notebook, write_suite
+from tests.stub_suite import ODD_NAMES, OWN, wait_for, write_notebook, write_suite
 
 
 def test_papermill_makes_runs_and_keeps_what_failed(small: str, tmp_path: Path) -> None:
@@ -142,9 +142,13 @@ def test_a_fork_server_that_was_killed_costs_an_attempt_and_no_more(tmp_path: Pa
     execute(source, output, {"seconds": 0})
 
 
-def test_braces_in_a_path_are_no_parameters_of_papermill(tmp_path: Path) -> None:
-    source, output = tmp_path / "a.ipynb", tmp_path / "{seconds} {{" / "out.ipynb"
-    output.parent.mkdir()
+@pytest.mark.parametrize("name", [*ODD_NAMES.values(), "{seconds} {{"], ids=[*ODD_NAMES, "braces"])
+def test_a_directory_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """That of temporary files, too; a socket's path would have to be shorter than 108 characters."""
+    source, output, temporary = tmp_path / "a.ipynb", tmp_path / name / "out.ipynb", tmp_path / "temporary" / name
+    for directory in (output.parent, temporary):
+        directory.mkdir(parents=True)
+    monkeypatch.setenv("TMPDIR", str(temporary))
     write_notebook(source, "seconds = 0", "seconds + 1")
     execute(source, output, {"seconds": 3})
     assert nbformat.read(output, as_version=4).cells[-1].outputs[0]["data"]["text/plain"] == "4"

@@ -17,7 +17,7 @@ from dcbh_core.heads import HEADS
 from dcbh_core.losses import OBJECTIVES
 from dcbh_core.model import Backbone, descriptor_size, objective_of
 from dcbh_core.peers import PEERS
-from dcbh_core.saving import digest_of
+from dcbh_core.saving import digest_of, write_atomically
 
 SMALL = Config(bits=5, block_size=3, width=0.05)
 ALL = {**OBJECTIVES, **PEERS}
@@ -505,3 +505,8 @@ def test_mirrored_views_are_taken_as_their_copies_are():
         np.testing.assert_array_equal(model.describe(view), model.describe(view.copy()))
     descriptors = model.describe(images(3))
     np.testing.assert_array_equal(model.binarize(descriptors[::-1]), model.binarize(descriptors)[::-1])
+
+
+def test_a_file_may_have_as_long_a_name_as_the_system_allows(tmp_path):
+    write_atomically(tmp_path / ("x" * 255), b"a")
+    assert [(len(path.name), path.read_bytes()) for path in tmp_path.iterdir()] == [(255, b"a")]

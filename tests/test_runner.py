@@ -7,6 +7,7 @@ import io
 import itertools
 import os
 import re
+import shlex
 import shutil
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ import torch
 from distributed import LocalCluster
 from filelock import FileLock
 
-from ablations import attempt, identity, runner
+from ablations import attempt, command_line, identity, runner
 from ablations.__main__ import main
 from ablations.execution import NotebookError
 from ablations.identity import read_run
@@ -27,7 +28,7 @@ from ablations.report import collect
 from ablations.runner import plan, run_suite, status
 from ablations.suite import load_suite
 from dcbh_core import Config, load_split
-from tests.stub_suite import OWN, edit, run_small, wait_for, write_own, write_suite
+from tests.stub_suite import ODD_NAMES, OWN, edit, run_small, wait_for, write_own, write_suite
 
 
 def test_run_makes_complete_runs_and_nothing_else(small: str, fast: list, tmp_path: Path) -> None:
@@ -651,6 +652,37 @@ def test_status_needs_not_write(small: str, fast: list, tmp_path: Path, monkeypa
     assert said[0] == "small: 0 of 2 runs complete, 1 failed, 1 running, 0 waiting"
     assert said[1].startswith("  running: full 12 bits seed 0 (")
     assert status(tmp_path).splitlines()[0] == "small: 0 of 2 runs complete, 1 failed, 0 running, 1 waiting"
+
+
+# Names.
+
+
+@pytest.mark.parametrize("name", ODD_NAMES.values(), ids=ODD_NAMES)
+def test_an_output_directory_may_have_any_name(
+    small: str, fast: list, tmp_path: Path, monkeypatch, capsys, name: str
+) -> None:
+    """Also in the command that is to be typed next."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", small, "--set", "bits=12", "--set", "seed=0", f"--out={name}"]) == 0
+    assert len(list((tmp_path / name / "complete").iterdir())) == 2
+    _, _, hint = capsys.readouterr().err.partition("report: python -m ablations ")
+    found: list[Path] = []
+    monkeypatch.setattr(command_line, "_report", lambda options: found.append(options.out) or 0)
+    assert main(shlex.split(hint)) == 0
+    assert found == [Path(name)]
+    assert main(["status", "--", name]) == 0
+    assert capsys.readouterr().out.startswith("small: 2 of 2 runs complete")
+
+
+@pytest.mark.parametrize("letter", ["n", "漢"])
+def test_a_suite_may_have_as_long_a_name_as_a_file(small: str, fast: list, tmp_path: Path, letter: str) -> None:
+    name = letter * (250 // len(letter.encode()))
+    path, out = tmp_path / f"{name}.yaml", tmp_path / "runs"
+    Path(small).rename(path)
+    assert run_small(str(path), out, bits=12, seed=0) == 0
+    assert status(out).startswith(f"{name}: 2 of 2 runs complete")
+    assert main(["report", str(path), "--set", "bits=12", "--set", "seed=0", "--out", str(out)]) == 0
+    assert (out / "reports" / name / "report.html").exists()
 
 
 # A clock that is set back.
