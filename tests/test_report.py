@@ -313,7 +313,7 @@ def test_two_reports_at_a_time_do_not_mix(small: str, fast: list, tmp_path: Path
     bits = {int(value) for value in pd.read_csv(directory / "runs.csv")["bits"]}
     assert len(bits) == 1
     assert f"bits {bits.pop()}" in (directory / "report.html").read_text()
-    assert sorted(path.name for path in directory.parent.iterdir()) == [".small.lock", "small"]
+    assert sorted(path.name for path in directory.parent.iterdir()) == [".lock", "small"]
 
 
 def test_missing_runs_of_an_empty_frame_are_all(small: str, tmp_path: Path) -> None:
