@@ -39,6 +39,7 @@ def test_a_person_has_the_same_number_in_all_files_and_no_name(tmp_path: Path) -
     assert ann == again and len({ann, bob, odd}) == 3
     assert second.people["queries"].tolist()[1] == bob and third.people["queries"].tolist() == [ann]
     assert b"Ann" not in (tmp_path / "a.npz").read_bytes()
+    assert ann == str(0x17239B6E)  # also in files that were recorded long ago
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PK no archive", "array"])
