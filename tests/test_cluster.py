@@ -152,7 +152,7 @@ def cluster(small: str, fast: list, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         process.join()
 
 
-def ended(process: ForkServerProcess, seconds: float = 30) -> int | None:
+def ended(process: ForkServerProcess, seconds: float = 90) -> int | None:
     """The exit status of a process, or None if it still runs after so long."""
     process.join(seconds)
     return process.exitcode

@@ -481,10 +481,10 @@ def test_a_variant_that_changes_a_default_for_the_reference_says_so(tmp_path: Pa
 def test_a_text_made_to_break_a_suite_is_one_short_sentence(tmp_path: Path, text: str) -> None:
     head = "title: t\nabout: a\nvariants: {full: {}, own: {center_weight: 0}}\n"
     (tmp_path / "bad.yaml").write_text(head + text)
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(ValueError, match="suite 'bad'") as caught:
         load_suite(str(tmp_path / "bad.yaml")).runs()
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
     assert len(str(caught.value)) < 500
     assert "\n" not in str(caught.value)
 

@@ -23,16 +23,17 @@ def write_tuned(path: str, **changes: object) -> Suite:
     return load_suite(write_suite(Path(path), tuning={**TUNING, **changes}))
 
 
-def test_each_method_is_tuned_by_three_learning_rates_times_three_values() -> None:
+def test_each_method_is_tuned_by_three_learning_rates_times_three_values_or_more() -> None:
     suite = load_suite("methods_lfw")
     assert suite.tuning is not None
     trials = tuning_suite(suite)
-    for variant in suite.variants:
+    numbers = []
+    for variant in suite.tuning.own:
         of_variant = suite.tuning.trials(variant)
-        assert len(of_variant) == 9
-        assert len({tuple(settings.values()) for settings in of_variant}) == 9
+        numbers.append(len(of_variant))
+        assert len({tuple(settings.values()) for settings in of_variant}) == len(of_variant) >= 9
         assert len({field for settings in of_variant for field in settings}) == 2
-    assert len(trials.runs()) == 9 * len(suite.variants)
+    assert len(trials.runs()) == sum(numbers)
     assert trials.grid == {"bits": [48], "split_seed": [0], "seed": [0]}
 
 
@@ -41,7 +42,7 @@ def test_a_trial_differs_from_its_variant_in_what_is_tuned_alone() -> None:
     assert suite.tuning is not None
     runs = {run.variant: run for run in tuning_suite(suite).runs()}
     plain = {run.variant: run for run in suite.where({"bits": 48, "seed": 0, "split_seed": 0}).runs()}
-    for variant in suite.variants:
+    for variant in suite.tuning.own:
         for settings in suite.tuning.trials(variant):
             name = ", ".join([variant, *(f"{field} {value}" for field, value in settings.items())])
             wanted = {**plain[variant].config.to_dict(), **settings, "scored_on": "validation"}
