@@ -55,7 +55,9 @@ def of_run(path: Path) -> PerQuery | None:
 
 
 def write(target: str | os.PathLike[str] | IO[bytes], runs: Sequence[PerQuery | None]) -> None:
-    """Keep what the queries of many runs have in one compressed file. Of the people's names nothing is kept.
+    """Keep what the queries of many runs have in one compressed file. No names of people are kept.
+
+    In their place are numbers made from them, by which whoever has a list of names can find them again.
 
     Args:
         target: A path or an open file.

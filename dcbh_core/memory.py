@@ -2,7 +2,7 @@
 
 The centres that hashing objectives learn for their loss are thrown away after training. A memory keeps one for each
 person and asks it once more when a face is encoded. A face that is close to one person's centre is pulled there in the
-space of codes; one that is close to nobody's keeps the code that it had. It needs no training of its own.
+space of codes; one that is far from everybody's mostly keeps the code that it had. It needs no training of its own.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Memory(nn.Module):
         p_c(x) = exp(-d_c^2 / 2 W) / (exp(-d_0^2 / 2 W) + sum_k exp(-d_k^2 / 2 W)),   d_0 = 2 sqrt(W)
 
     so that there is one more whom a face may resemble: nobody, who is always twice as far away as a person usually is.
-    A face that is farther than that from everybody is mostly nobody's. W is summed and not averaged over bits, so that
-    p is soft.
+    Of a face that is farther than that from everybody, nobody is likelier than any one person. W is summed and not
+    averaged over bits, so that p is soft.
 
     Args:
         num_identities: The number of people in training, C.
