@@ -7,6 +7,7 @@ one thing everywhere. The constants of an objective are fields too, and stand in
 from __future__ import annotations
 
 import dataclasses
+import re
 import reprlib
 import sys
 from collections.abc import Mapping
@@ -329,7 +330,7 @@ def _checked_type(name: str, kind: str, optional: bool, value: Any) -> Any:
     if (kind == "bool" and isinstance(value, bool)) or (kind == "str" and isinstance(value, str)):
         return value
     wanted = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}[kind]
-    exponent = kind == "float" and isinstance(value, str)
+    exponent = kind == "float" and isinstance(value, str) and re.fullmatch(r"[-+]?[\d.]+e[-+]?\d+", value, re.I)
     hint = "; in YAML an exponent needs a point and a sign, as in 1.0e-4" if exponent else ""
     raise ValueError(f"{name} must be {wanted}, not {reprlib.repr(value)}{hint}")
 

@@ -48,6 +48,8 @@ def find(kind: str, name: str, base: type[M]) -> type[M]:
         ValueError: There is no such name, or the file is not there, cannot be executed, or has no such class; the
             sentence names file and line.
     """
+    if not isinstance(name, str):
+        raise ValueError(f"{kind} must be a text, not {name!r}")
     known = KINDS[kind][1]
     file = own_file(name)
     if file is None:

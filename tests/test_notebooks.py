@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import papermill
+import papermill.cli
 import pytest
+from click.testing import CliRunner
 
+from ablations.execution import execute
 from dcbh_core import Config
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,6 +77,33 @@ def test_the_training_notebook_takes_an_objective_from_a_file_and_its_constants(
 def test_the_training_notebook_refuses_a_constant_that_the_objective_does_not_have(tmp_path):
     with pytest.raises(papermill.PapermillExecutionError, match=r"scale=8\.0 has no effect on objective 'dcbh'"):
         train_with(tmp_path, scale=8.0)
+
+
+def test_a_run_directory_may_have_a_name_that_papermill_takes_for_a_number(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    execute(TRAINING, tmp_path / "out.ipynb", {"run_dir": 2024, "bits": 12, "width": 0.05, "epochs": 1})
+    assert (tmp_path / "2024" / "result.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("bits", "forty", "bits must be a whole number, not 'forty'"),
+        ("bits", "[12]", "bits must be a whole number, not '[12]'"),
+        ("seed", "1.5", "seed must be a whole number, not 1.5"),
+        ("new_people", "yes", "new_people must be a number, not 'yes'"),
+        ("objective", "5", "objective must be a text, not 5"),
+    ],
+)
+def test_a_parameter_of_a_wrong_type_is_one_sentence_before_any_work(tmp_path, monkeypatch, name, value, message):
+    """As one types it; in the third cell, after the parameters and those that papermill injects."""
+    monkeypatch.chdir(TRAINING.parent)
+    options = ["-p", "run_dir", str(tmp_path / "run"), "-p", name, value, "--no-progress-bar"]
+    arguments = [str(TRAINING), str(tmp_path / "out.ipynb"), *options]
+    error = CliRunner().invoke(papermill.cli.papermill, arguments).exception
+    assert isinstance(error, papermill.PapermillExecutionError)
+    assert (error.exec_count, error.ename, error.evalue) == (3, "ValueError", message)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
