@@ -117,7 +117,8 @@ def _read(path: Path) -> pd.DataFrame:
     machine = re.search("^# machine: (.*)$", "".join(head), re.M)
     frame = read_table(io.StringIO("".join(lines[len(head) :])))
     if path.with_suffix(".npz").is_file():
-        frame[PER_QUERY] = pd.Series(per_query.read(path.with_suffix(".npz")), frame.index, object)
+        kept = pd.Series(per_query.read(path.with_suffix(".npz")), frame.index, object, name=PER_QUERY)
+        frame = pd.concat([frame, kept], axis=1)
     return frame.assign(machine=machine[1]) if machine else frame
 
 

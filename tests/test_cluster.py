@@ -137,7 +137,9 @@ def cluster(small: str, fast: list, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         token = output.parent.name
         (path / "begun" / token).touch()
         while parameters["seed"] == 1 and not (path / "let go").exists():
-            (path / "waiting" / token).write_text(str(os.getpid()))
+            written = path / f"{token}.written"  # elsewhere, so that nobody reads it before its end
+            written.write_text(str(os.getpid()))
+            written.rename(path / "waiting" / token)
             if cancelled():
                 (path / "cancelled" / token).touch()
                 raise CancelledError
