@@ -10,6 +10,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -43,6 +44,13 @@ variants:
 grid:
   bits: [8, 12]
   seed: [0, 1]
+"""
+TUNING = """
+tuning:
+  at: {bits: 8, seed: 0, epochs: 100000}
+  learning_rate: [1.0e-3, 2.0e-3]
+  own:
+    full: {center_weight: [0, 1.0e-4]}
 """
 # Whom kill -9 hits, and when: anywhere; while the runner imports and plans; in the first second of a kernel; just after
 # a checkpoint; while a result is being kept. Each pair so often on this machine, and so often on a dask cluster.
@@ -358,6 +366,19 @@ def assert_same_metrics(kit: Kit, expected: Path, found: Path) -> None:
             assert one.files == other.files
             assert all(np.array_equal(one[name], other[name]) for name in one.files)
     assert {path.suffix for path in (found / ".work").iterdir()} == {".lock", ".started", ".json"}
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM], ids=["kill -9", "SIGTERM"])
+def test_the_trainings_of_a_tuning_end_with_it(kit: Kit, tmp_path: Path, end: signal.Signals) -> None:
+    (kit.path / "tuned.yaml").write_text(SUITE + TUNING)
+    runner = kit.start("tune", str(kit.path / "tuned.yaml"), "--out", str(tmp_path), "--jobs", "2")
+    assert wait_for(lambda: checkpoints(tmp_path), 120), kit.said()
+    runner.send_signal(end)
+    status = runner.wait(30)
+    assert wait_for(lambda: not kit.processes(), 10), kit.processes()
+    if end == signal.SIGTERM:
+        assert status == 130  # as after Ctrl-C
+        assert "interrupted; go on with: python -m ablations tune " in kit.said().splitlines()[-1]
 
 
 def test_damaged_results_are_not_counted_and_are_made_anew(kit: Kit, undisturbed: Path, tmp_path: Path) -> None:
