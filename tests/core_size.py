@@ -12,6 +12,7 @@ from pathlib import Path
 CORE = Path(__file__).resolve().parent.parent / "dcbh_core"
 LIMIT = 1200
 BESIDE = {
+    "conventions.py",
     "captured.py",
     "saving.py",
     "figures.py",
