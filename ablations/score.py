@@ -90,7 +90,10 @@ def read_codes(paths: Sequence[Path], threshold: float | None = None) -> Codes:
         if f"{side}_codes" in read:
             origin = f"{roles[f'{side}_codes'].name}: {side} "
             read[f"{side}_codes"] = _bits(read[f"{side}_codes"], origin, threshold)
-            read[f"{side}_labels"] = _whole(read[f"{side}_labels"], len(read[f"{side}_codes"]))
+            items, bits = read[f"{side}_codes"].shape
+            read[f"{side}_labels"] = _whole(read[f"{side}_labels"], items)
+            if items != len(read[f"{side}_labels"]) == bits:
+                raise ValueError(f"{origin}codes are ({items}, {bits}), but there are {bits} labels: transpose them")
     gallery = read.get("gallery_codes"), read.get("gallery_labels")
     return Codes(read["query_codes"], read["query_labels"], *gallery, found)
 

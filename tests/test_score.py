@@ -227,6 +227,11 @@ def damaged(path: Path) -> None:
             lambda path: np.savez(path, qB=np.sign([[0.0, 1.0, -1.0]]), qL=LABELS[0][:1], rB=CODES[1], rL=LABELS[1]),
             "qB: query codes must be bool, 0 and 1, or -1 and 1, but in row 0, column 0 (from 0) is 0: the sign of",
         ),
+        (
+            "a.npz",
+            lambda path: np.savez(path, qB=CODES[0].T, qL=LABELS[0], rB=CODES[1].T, rL=LABELS[1]),
+            "qB: query codes are (16, 12), but there are 12 labels: transpose them",
+        ),
         ("a.mat", lambda path: None, "there is no file"),
         ("empty", Path.mkdir, "holds no .npz, no .npy, no .mat file"),
     ],
