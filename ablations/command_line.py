@@ -1,4 +1,4 @@
-"""The command line: ``python -m ablations list | run | status | report | tune``."""
+"""The command line: ``python -m ablations list | run | status | report | tune | score | map``."""
 
 from __future__ import annotations
 
@@ -147,6 +147,22 @@ def _tune(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _score(options: argparse.Namespace) -> int:
+    from .score import read_codes, score_text
+
+    print(score_text(read_codes(options.codes, options.threshold), options.top, options.missing == "skip"))
+    return 0
+
+
+def _map(options: argparse.Namespace) -> int:
+    from .map_table import map_table
+
+    out = options.out or options.run / "map.csv"
+    map_table(options.run).to_csv(out, index=False)
+    print(f"map: {out}")
+    return 0
+
+
 def _suite(options: argparse.Namespace) -> Suite:
     """The suite that is asked for, with its ``--set`` and ``--where``."""
     return load_suite(options.suite).with_settings(_fields(options.set)).where(_fields(options.where))
@@ -202,7 +218,7 @@ def _part(text: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ablations", description="Run ablations of DCBH, and report them.")
-    verbs = parser.add_subparsers(required=True, metavar="list | run | status | report | tune")
+    verbs = parser.add_subparsers(required=True, metavar="list | run | status | report | tune | score | map")
     listing = verbs.add_parser("list", help="say which suites there are, what each answers, and its number of runs")
     listing.set_defaults(do=_list)
     running = verbs.add_parser(
@@ -226,6 +242,31 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PART",
         help="keep the table as SUITE_tuning.PART.csv, for other seeds or some of the trials",
     )
+    scoring = verbs.add_parser("score", help="say how good the codes of any project are, and what others would print")
+    scoring.set_defaults(do=_score)
+    scoring.add_argument(
+        "codes",
+        nargs="+",
+        type=_directory,
+        metavar="CODES",
+        help=".npz, .mat or .npy files, or a directory of them, with arrays such as query_codes and gallery_labels",
+    )
+    scoring.add_argument(
+        "--top", nargs="+", default=[], type=_positive, metavar="K", help="of MAP@K (default: 50, 1000, 5000)"
+    )
+    scoring.add_argument(
+        "--threshold", type=float, metavar="T", help="of real-valued codes: a bit is 1 at T or above (default: refused)"
+    )
+    scoring.add_argument(
+        "--missing",
+        choices=("error", "skip"),
+        default="error",
+        help="a query without a relevant item is an error (default), or left out and counted",
+    )
+    mapping = verbs.add_parser("map", help="write the t-SNE map of a run's codes as CSV: person, file, AP and place")
+    mapping.set_defaults(do=_map)
+    mapping.add_argument("run", type=_directory, metavar="RUN", help="the directory of a run")
+    mapping.add_argument("--out", type=_directory, metavar="FILE", help="default: map.csv in that directory")
     for verb in (running, reporting, tuning):
         verb.add_argument("suite", metavar="SUITE", help="a name from `list`, or a YAML file")
         verb.add_argument(

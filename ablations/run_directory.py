@@ -72,8 +72,9 @@ class Measured(NamedTuple):
         metrics: By name; see ``measure``.
         evaluation: Of the first question.
         arrays: What ``evaluation.npz`` holds: for each metric that is a MAP ``ap_METRIC`` (queries,) float64, for each
-            part of the split, as ``queries_codes``, codes (n, bits) bool and labels (n,) int64, and the names of the
-            people that ``queries`` and ``new_queries`` show, (people,), as ``queries_names``.
+            part of the split, as ``queries_codes``, codes (n, bits) bool, labels (n,) int64 and, where it is known,
+            the file that each face is from, text (n,), and the names of the people that ``queries`` and
+            ``new_queries`` show, (people,), as ``queries_names``.
         faces: ``Split.fingerprint`` of what was measured on.
     """
 
@@ -136,8 +137,11 @@ def measure(model: DCBH, split: Split) -> Measured:
     arrays = dict(ap)
     for name, part in parts.items():
         arrays |= {f"{name}_codes": part.codes, f"{name}_labels": part.labels}
+        faces = getattr(split, name)
+        if faces.files is not None:
+            arrays[f"{name}_files"] = faces.files
         if name.endswith("queries"):
-            arrays[f"{name}_names"] = np.array(getattr(split, name).names)
+            arrays[f"{name}_names"] = np.array(faces.names)
     return Measured(metrics, evaluations[0], arrays, split.fingerprint())
 
 

@@ -2,7 +2,8 @@
 
 Jang, Jeong, Lee, Cho: Deep Clustering and Block Hashing Network for Face Image Retrieval, ACCV 2018. The modules in the
 order in which one is built on the other: heads, losses, memory, config, faces, model, training, hamming, metrics.
-Beside them stands what one does not need to understand DCBH: datasets and ddh, which read faces; peers and shallow, the
+Beside them stands what one does not need to understand DCBH: datasets and ddh, which read faces; conventions, for
+codes and labels as other projects write them; peers and shallow, the
 methods that it is compared with; methods and rehearsal, for heads and objectives of one's own; saving, notes, and
 captured for CUDA; and figures, imported by name.
 """

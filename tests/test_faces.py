@@ -44,6 +44,35 @@ def test_select_keeps_labels_and_names():
     assert some.names == ["person 0", "person 1"]
 
 
+def with_files(some: Faces) -> Faces:
+    files = [f"{label}/{position}.png" for label, position in zip(some.labels, positions(some), strict=True)]
+    return Faces(some.images, some.labels, some.names, np.array(files))
+
+
+def test_files_follow_their_photographs_into_every_part_of_a_split(monkeypatch: pytest.MonkeyPatch):
+    some = with_files(numbered([5, 6, 7, 8, 9], np.random.default_rng(0)))
+    monkeypatch.setattr(faces, "_load", lambda data: (some, None))
+    split = load_split(Config(new_people=0.4, queries_per_identity=2))
+    assert split.new_gallery is not None and split.new_queries is not None
+    parts = (split.training, split.gallery, split.queries, split.new_gallery, split.new_queries)
+    for part in parts:
+        assert part.files is not None
+        assert [int(Path(file).stem) for file in part.files] == positions(part)
+    assert sum(map(len, parts[1:])) == len(some)
+
+
+def test_files_are_in_no_fingerprint_and_may_be_unknown():
+    some = numbered([2, 3])
+    assert with_files(some).fingerprint() == some.fingerprint()
+    assert some.select(np.array([1])).files is None
+
+
+def test_each_photograph_has_one_file():
+    some = numbered([2, 3])
+    with pytest.raises(ValueError, match="5 photographs need as many files"):
+        Faces(some.images, some.labels, some.names, np.array(["1.png"]))
+
+
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [

@@ -67,6 +67,52 @@ def test_precision_at_k_is_the_mean_over_all_tie_orders(ranking, data):
     assert evaluation_of(*ranking).precision_at(k) == pytest.approx(np.mean(values))
 
 
+def top_ap(relevant_in_order, k: int) -> float:
+    """AP of the k first by its definition, over the relevant items found among them; 0 if none is."""
+    return ranked_ap(relevant_in_order[:k]) if any(relevant_in_order[:k]) else 0.0
+
+
+@given(small_ranking(), st.data())
+@settings(max_examples=100, deadline=None)
+def test_map_at_k_is_the_mean_over_all_tie_orders_and_lies_between_their_ends(ranking, data):
+    k = data.draw(st.integers(1, len(ranking[0])))
+    values = [top_ap(order, k) for order in tie_orders(*ranking)]
+    evaluation = evaluation_of(*ranking)
+    assert evaluation.map_at(k) == pytest.approx(np.mean(values))
+    assert evaluation.map_at_range(k) == pytest.approx((min(values), max(values)))
+
+
+@given(retrieval(max_bits=10))
+@settings(max_examples=40, deadline=None)
+def test_map_at_the_size_of_the_gallery_is_map(data):
+    assume(np.isin(data[1], data[3]).all())
+    evaluation = evaluate(*data)
+    assert evaluation.map_at(len(data[2])) == pytest.approx(evaluation.map)
+    assert evaluation.map_at_range(len(data[2])) == pytest.approx((evaluation.map_worst, evaluation.map_best))
+
+
+def test_map_at_k_divides_by_what_was_found_and_so_may_fall_as_more_is_found():
+    """One relevant item of two at rank 1: found alone it is worth 1, found with the other, at rank 4, less."""
+    evaluation = Evaluation(np.array([[1, 1, 1, 1]]), np.array([[1, 0, 0, 1]]))
+    assert [evaluation.map_at(k) for k in range(1, 5)] == pytest.approx([1, 1, 1, (1 + 2 / 4) / 2])
+
+
+def test_a_query_that_finds_nothing_among_its_nearest_counts_as_0():
+    evaluation = Evaluation(np.array([[1, 1], [1, 1]]), np.array([[1, 0], [0, 1]]))
+    assert evaluation.map_at(1) == pytest.approx(0.5)
+
+
+def test_map_at_k_within_a_large_tie_is_the_mean_of_random_orders():
+    """50 of a tie of 400 with 80 relevant, behind 10 with 4 relevant: against 4,000 shuffles."""
+    rng, k = np.random.default_rng(0), 60
+    front = [True, False, False, True, True, False, False, False, True, False]
+    distances = np.concatenate([np.arange(10), np.full(400, 10)])
+    relevant = np.concatenate([front, np.arange(400) < 80])
+    values = [top_ap([*front, *rng.permutation(np.arange(400) < 80)], k) for _ in range(4000)]
+    error = np.std(values) / np.sqrt(len(values))
+    assert abs(evaluation_of(distances, relevant, 10).map_at(k) - np.mean(values)) < 4 * error
+
+
 @given(st.integers(1, 60), st.integers(0, 2**32 - 1))
 @settings(max_examples=40, deadline=None)
 def test_without_ties_ap_is_that_of_sklearn(n, seed):
@@ -290,10 +336,72 @@ def test_no_queries_are_an_error():
         evaluate(CODES[:0], LABELS[:0], CODES, LABELS)
 
 
+@pytest.mark.parametrize("metric", ["precision_at", "map_at", "map_at_range"])
 @pytest.mark.parametrize("k", [0, 4])
-def test_k_beyond_the_gallery_is_named(k):
-    with pytest.raises(ValueError, match=rf"precision_at\({k}\).*gallery's 3 items"):
-        evaluate(CODES, LABELS, CODES, LABELS).precision_at(k)
+def test_k_beyond_the_gallery_is_named(k, metric):
+    with pytest.raises(ValueError, match=rf"{metric.removesuffix('_range')}\({k}\).*gallery's 3 items"):
+        getattr(evaluate(CODES, LABELS, CODES, LABELS), metric)(k)
+
+
+def test_queries_without_relevant_images_are_left_out_and_counted():
+    rng = np.random.default_rng(0)
+    codes, gallery = rng.random((4, 6)) < 0.5, rng.random((9, 6)) < 0.5
+    labels, others = np.array([7, 0, 8, 1]), np.arange(9) % 3
+    evaluation = evaluate(codes, labels, gallery, others, missing="skip")
+    assert evaluation.left_out == (0, 2)
+    alone = evaluate(codes[[1, 3]], labels[[1, 3]], gallery, others)
+    assert alone.left_out == ()
+    np.testing.assert_array_equal(evaluation.ap, alone.ap)
+    assert evaluation.map_at(5) == alone.map_at(5)
+    with pytest.raises(ValueError, match=r"query 0 \(label 7\) has no relevant image.*; 1 more queries"):
+        evaluate(codes, labels, gallery, others)
+
+
+def test_among_each_other_too_queries_may_be_left_out():
+    evaluation = evaluate(CODES, np.array([4, 4, 5]), missing="skip")
+    assert (evaluation.left_out, len(evaluation.ap)) == ((2,), 2)
+
+
+def test_where_no_query_has_a_relevant_image_nothing_is_left_to_evaluate():
+    with pytest.raises(ValueError, match=r"query 0 .* has no relevant image.*; 2 more"):
+        evaluate(CODES, LABELS, CODES, LABELS + 7, missing="skip")
+
+
+def test_what_becomes_of_missing_ones_is_one_of_two():
+    with pytest.raises(ValueError, match="missing must be 'error' or 'skip', not 'drop'"):
+        evaluate(CODES, LABELS, missing="drop")  # type: ignore[arg-type]
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=30, deadline=None)
+def test_with_several_labels_ap_is_that_of_sklearn_where_nothing_ties(seed):
+    rng = np.random.default_rng(seed)
+    gallery = np.tril(np.ones((20, 20), bool))[rng.permutation(20)]  # distances 1..20 from the query
+    query, own, labels = np.zeros((1, 20), bool), rng.random((1, 4)) < 0.5, rng.random((20, 4)) < 0.3
+    relevant = (own & labels).any(1)
+    assume(relevant.any())
+    expected = average_precision_score(relevant, -gallery.sum(1))
+    assert evaluate(query, own, gallery, labels).map == pytest.approx(expected)
+    assert evaluate_vectors(query, own, gallery, labels)[0] == pytest.approx(expected)
+
+
+def test_with_several_labels_a_query_is_not_relevant_to_itself():
+    rng = np.random.default_rng(0)
+    codes, labels = rng.random((8, 6)) < 0.5, np.array([[1, 1, 0], [0, 1, 1], [1, 0, 0], [0, 0, 1]] * 2)
+    evaluation = evaluate(codes, labels)
+    for i in range(8):
+        others = np.arange(8) != i
+        one = evaluate(codes[[i]], labels[[i]], codes[others], labels[others])
+        np.testing.assert_array_equal(evaluation.relevant[i], one.relevant[0])
+
+
+def test_a_query_without_a_label_has_nothing_relevant_and_is_named():
+    labels = np.array([[1, 1, 0], [0, 0, 0], [0, 1, 0]])
+    with pytest.raises(ValueError, match=r"query 1 \(labels \[\]\) has no relevant image"):
+        evaluate(CODES, labels)
+    evaluation = evaluate(CODES, labels, missing="skip")
+    assert evaluation.left_out == (1,)
+    assert (evaluation.relevant >= 0).all()
 
 
 @pytest.mark.parametrize("radius", [-1, 5])

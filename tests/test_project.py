@@ -85,6 +85,7 @@ PAGES = [
     "ablations/README.md",
     RESULTS_PAGE,
     "benchmarks/README.md",
+    "docs/comparing.md",
     "docs/peers.md",
     "docs/glossary.md",
     "docs/reference.md",

@@ -229,6 +229,18 @@ def test_the_arrays_are_ap_codes_labels_and_names(trained: Trained) -> None:
             assert measured.arrays[f"{part}_names"].tolist() == faces.names
 
 
+def test_each_face_of_a_run_is_named_by_its_file_where_that_is_known(trained: Trained) -> None:
+    split, model, _ = trained
+    assert [name for name in measure(model, split).arrays if name.endswith("_files")] == []
+    parts = ("queries", "gallery", "new_queries", "new_gallery")
+    files = {part: np.array([f"{part}/{i}.png" for i in range(len(getattr(split, part)))]) for part in parts}
+    named = {part: dataclasses.replace(getattr(split, part), files=files[part]) for part in parts}
+    measured = measure(model, dataclasses.replace(split, training=named["gallery"], **named))
+    for part in parts:
+        np.testing.assert_array_equal(measured.arrays[f"{part}_files"], files[part])
+    assert measured.faces == split.fingerprint()
+
+
 def test_a_written_run_reads_back(trained: Trained, tmp_path: Path) -> None:
     split, model, history = trained
     measured = measure(model, split)
