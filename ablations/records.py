@@ -116,10 +116,12 @@ def _read(path: Path) -> pd.DataFrame:
     head = list(itertools.takewhile(lambda line: line.startswith("#"), lines))
     machine = re.search("^# machine: (.*)$", "".join(head), re.M)
     frame = read_table(io.StringIO("".join(lines[len(head) :])))
+    beside: dict[str, pd.Series] = {}
     if path.with_suffix(".npz").is_file():
-        kept = pd.Series(per_query.read(path.with_suffix(".npz")), frame.index, object, name=PER_QUERY)
-        frame = pd.concat([frame, kept], axis=1)
-    return frame.assign(machine=machine[1]) if machine else frame
+        beside[PER_QUERY] = pd.Series(per_query.read(path.with_suffix(".npz")), frame.index, object)
+    if machine:
+        beside["machine"] = pd.Series(machine[1], frame.index)
+    return pd.concat([frame, pd.DataFrame(beside)], axis=1)
 
 
 def _together(parts: Sequence[pd.DataFrame], name: str) -> pd.DataFrame:
