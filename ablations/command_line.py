@@ -14,7 +14,7 @@ from dcbh_core.notes import as_note
 
 from .execution import NotebookError
 from .records import record, record_figure
-from .report import build_report, collect, command, is_reportable
+from .report import build_report, collect, command, is_reportable, made_by
 from .runner import other_source, plan, run_suite, status
 from .suite import Suite, brief, load_suite, located, parse_yaml, shown, suite_names
 from .tuning import scores, tuning_suite, tuning_text
@@ -115,6 +115,7 @@ def _report(options: argparse.Namespace) -> int:
         where=where,
         metric=options.metric,
         any_source=options.any_source,
+        faces=options.faces,
     )
     print((directory / "table.md").read_text("utf-8"))
     print(f"report: {directory / 'report.html'}")
@@ -126,10 +127,9 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _record(suite: Suite, options: argparse.Namespace, verb: str, part: str = "") -> Path:
-    shown = {field: "DIR" if field == "root" else value for field, value in _fields(options.set).items()}
     only = options.only if verb == "tune" else ()
-    made_by = command(verb, load_suite(options.suite).name, shown, _fields(options.where), only=only)
-    path = record(suite, collect(suite, options.out, options.any_source), made_by, part)
+    made = made_by(verb, options.suite, _fields(options.set), _fields(options.where), only)
+    path = record(suite, collect(suite, options.out, options.any_source), made, part)
     print(f"recorded: {path}")
     return path
 
@@ -309,6 +309,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     reporting.add_argument(
         "--any-source", action="store_true", help="show runs of another source too, where there are none of this one"
+    )
+    reporting.add_argument(
+        "--faces",
+        action=argparse.BooleanOptionalAction,
+        help="show faces and names, as far as the faces are on this machine (default: unless dataset is folder)",
     )
     reporting.add_argument(
         "--record",

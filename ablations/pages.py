@@ -25,6 +25,35 @@ if TYPE_CHECKING:
 # Fonts with all the parts of large brackets and sums: of Apple, of Windows, of TeX, of most Linux desktops.
 STYLE = """math { font-family: "STIX Two Math", "Cambria Math", "Latin Modern Math", "DejaVu Math TeX Gyre", math; }
 math[display="block"] { margin: 1em 0; max-width: 100%; overflow: auto hidden; }"""
+# Of reports: a column of text, tables and figures that scroll on a phone, and pages of paper.
+REPORT_STYLE = """
+body, body.jp-Notebook { max-width: 60rem; margin: 0 auto; padding: 0 1rem 3rem; background: white; overflow: visible;
+  font: 16px/1.55 system-ui, sans-serif; color: #222; --jp-content-font-size1: 16px; }
+main { overflow: visible; }
+.jp-RenderedHTMLCommon { line-height: 1.55; padding-right: 0; }
+.jp-RenderedMarkdown { overflow-x: auto; }
+.jp-RenderedHTMLCommon table { display: table; margin: .4rem 0 .8rem; font-size: 14px; }
+.jp-RenderedHTMLCommon :is(td, th) { white-space: nowrap; font-variant-numeric: tabular-nums; padding: .3rem .6rem; }
+.jp-RenderedHTMLCommon td:first-child { text-align: left; }
+.jp-RenderedHTMLCommon table.wide :is(td, th) { white-space: normal; }
+.jp-RenderedSVG img, .jp-RenderedImage img { max-width: 100%; height: auto; }
+@media screen and (max-width: 40rem) {
+  body, body.jp-Notebook { padding: 0 .4rem 2rem; }
+  .jp-RenderedSVG, .jp-RenderedImage { overflow-x: auto; }
+  .jp-RenderedSVG img, .jp-RenderedImage img { max-width: none; width: max(100%, 38rem); }
+  .jp-RenderedHTMLCommon table { font-size: 13px; }
+}
+@media print {
+  @page { size: A4; margin: 15mm; }
+  body, body.jp-Notebook { max-width: none; padding: 0; font-size: 10pt; --jp-content-font-size1: 10pt; }
+  .jp-RenderedHTMLCommon table { font-size: 8pt; }
+  .jp-RenderedHTMLCommon :is(td, th) { white-space: normal; padding: .15rem .35rem; }
+  .jp-RenderedMarkdown { overflow: visible; }
+  h1, h2, h3 { break-after: avoid; }
+  tr, figure, .jp-RenderedSVG, .jp-RenderedImage { break-inside: avoid; }
+  .anchor-link { display: none; }
+}
+"""
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 _EMPTY = ("html_head_js", "html_head_js_mathjax", "html_head_js_mermaidjs", "jupyter_widgets")
@@ -32,6 +61,9 @@ _TEMPLATE = (
     "{% extends 'lab/index.html.j2' %}"
     + "".join(f"{{% block {name} %}}{{% endblock %}}" for name in _EMPTY)
     + "{% block html_head_css %}<style>{{ resources.style }}</style>{% endblock %}"
+    + "{% block data_svg %}<div class='jp-RenderedSVG jp-OutputArea-output'><img alt='{{ output"
+    " | get_metadata('alt', 'image/svg+xml') | default('figure', true) | escape_html }}'"
+    " src='data:image/svg+xml;base64,{{ output.data['image/svg+xml'] | text_base64 }}'></div>{% endblock %}"
     + "{% block body_header %}{{ super() }}{{ resources.before }}{% endblock %}"
     + "{% block body_footer %}{{ resources.after }}{{ super() }}{% endblock %}"
 )

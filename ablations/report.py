@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ from .tables import PER_QUERY, require_metric
 
 RUNS = "runs.csv"
 ENVIRONMENT = ("device", "dtype", "threads", "machine", "torch")
-TEXTS = ("variant", *ENVIRONMENT, "faces", "identity", "changed")  # columns
+TEXTS = ("variant", *ENVIRONMENT, "faces", "identity", "run", "changed")  # columns
 AP = "runs.npz"  # beside it, what the queries of its runs have
 
 
@@ -40,7 +41,8 @@ def collect(suite: Suite, out: str | os.PathLike[str], any_source: bool = False)
 
     Returns:
         One row per complete run: ``variant``, ``seed``, the grid fields, all metrics, ``seconds`` of training,
-        ``device``, ``dtype``, ``machine``, ``torch``, ``threads``, ``faces`` and ``identity`` (hashes), ``changed``:
+        ``device``, ``dtype``, ``machine``, ``torch``, ``threads``, ``faces`` and ``identity`` (hashes), ``run``
+        (the name of its directory), ``changed``:
         the source files that are not the same any more, in one text, and ``per_query``: the run's ``PerQuery``.
 
     Raises:
@@ -70,7 +72,7 @@ def collect(suite: Suite, out: str | os.PathLike[str], any_source: bool = False)
         environment = {**result["environment"], "threads": str(identity["threads"])}
         row = {"variant": run.variant, "seed": run.config.seed, **run.point, **result["metrics"]}
         row |= {"seconds": result["timings"]["train_s"], **{name: environment[name] for name in ENVIRONMENT}}
-        row |= {"faces": identity["faces"], "identity": identity["whole"]}
+        row |= {"faces": identity["faces"], "identity": identity["whole"], "run": best["directory"].name}
         row |= {"changed": ", ".join(changed_sources(identity["sources"], sources))}
         rows.append({**row, PER_QUERY: per_query.of_run(best["directory"] / "evaluation.npz")})
     frame = pd.DataFrame(rows, columns=None if rows else list(dict.fromkeys(["variant", "seed", *suite.grid, "map"])))
@@ -86,6 +88,7 @@ def build_report(
     where: Mapping[str, Any] | None = None,
     metric: str = "map",
     any_source: bool = False,
+    faces: bool | None = None,
 ) -> Path:
     """Execute the report notebook on a suite's runs and make a page of it. The notebook makes the tables.
 
@@ -96,10 +99,12 @@ def build_report(
         where: As ``Suite.where`` takes it.
         metric: What the tables are of.
         any_source: As in ``collect``.
+        faces: Whether the page shows faces and names, where the faces are at hand; None: unless the data set is one's
+            own (``folder``).
 
     Returns:
         The directory ``out/reports/SUITE``: report.ipynb, report.html, runs.csv, runs.npz, summary.csv, table.md,
-        table.tex.
+        table.tex, and figures/.
 
     Raises:
         ValueError: There is nothing to report, what there is must not be mixed, or no such metric.
@@ -107,7 +112,7 @@ def build_report(
     """
     import nbformat
 
-    from .pages import html_page
+    from .pages import REPORT_STYLE, html_page
 
     suite = load_suite(suite_name).with_settings(settings or {}).where(where or {})
     frame = collect(suite, out, any_source)
@@ -122,15 +127,18 @@ def build_report(
         made = Path(temporary)
         frame.drop(columns=PER_QUERY).to_csv(made / RUNS, index=False)
         per_query.write(made / AP, frame[PER_QUERY].tolist())
-        parameters = {"suite": suite_name, "settings": dict(settings or {}), "where": dict(where or {})}
-        parameters |= {"metric": metric, "report_dir": str(made)}
+        parameters: dict[str, Any] = {"suite": suite_name, "settings": dict(settings or {}), "where": dict(where or {})}
+        parameters |= {"metric": metric, "report_dir": str(made), "out": str(Path(out).absolute()), "faces": faces}
         execute(notebook(REPORT_NOTEBOOK), made / "report.ipynb", parameters)
-        page = html_page(nbformat.read(made / "report.ipynb", as_version=4), suite.title, source=False)
+        notebook_made = nbformat.read(made / "report.ipynb", as_version=4)
+        page = html_page(notebook_made, suite.title, source=False, style=REPORT_STYLE)
         (made / "report.html").write_text(page, "utf-8")
         directory = reports / suite.name
         directory.mkdir(exist_ok=True)
         with FileLock(reports / ".lock"):
             for path in made.iterdir():
+                if path.is_dir():  # figures of an earlier report may have other names
+                    shutil.rmtree(directory / path.name, ignore_errors=True)
                 os.replace(path, directory / path.name)
     return directory
 
@@ -165,6 +173,18 @@ def command(
     if str(out) != "runs":
         parts += [f"--out={out}"] if str(out).startswith("-") else ["--out", str(out)]
     return shlex.join(parts)
+
+
+def made_by(
+    verb: str,
+    suite_name: str,
+    settings: Mapping[str, Any],
+    where: Mapping[str, Any],
+    only: Sequence[str] = (),
+) -> str:
+    """``command`` as others may read it: without directories of this machine."""
+    shown = {field: "DIR" if field == "root" else value for field, value in settings.items()}
+    return command(verb, load_suite(suite_name).name, shown, where, only=only)
 
 
 def _refuse_mixed(suite: Suite, frame: pd.DataFrame) -> None:

@@ -190,7 +190,14 @@ class Suite:
 
     def repeats_at(self, point: Mapping[str, Any]) -> int:
         """How many runs of a variant, by seed and split, are planned at a grid point without ``REPEATS``."""
-        return sum(all(whole[field] == value for field, value in point.items()) for whole in self.points())
+        return len(self.repeats(point))
+
+    def repeats(self, point: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The values of ``REPEATS`` with which a grid point without them is repeated, by split and seed."""
+        wholes = [whole for whole in self.points() if all(whole[field] == value for field, value in point.items())]
+        fields = [field for field in reversed(REPEATS) if field in self.grids[0]]
+        repeats = [{field: whole[field] for field in fields} for whole in wholes]
+        return sorted(repeats, key=lambda repeat: tuple(repeat.values()))
 
     def runs(self) -> list[Run]:
         """Every variant at every grid point, point by point, so that comparisons are complete early.

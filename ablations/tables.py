@@ -1,4 +1,4 @@
-"""Tables: what the runs of a suite say together, as numbers and as text to be read.
+"""Tables: what the runs of a suite say together, as numbers and as text to be read; ``writing`` makes files of them.
 
 Over seeds and splits: the mean and the half-width of its 95 % interval, and the difference to the reference variant at
 the same grid point (see ``intervals``). With fewer than three runs there is no interval, and the values themselves are
@@ -8,10 +8,7 @@ shown.
 from __future__ import annotations
 
 import math
-import os
-import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,7 +71,7 @@ def summary(frame: pd.DataFrame, suite: Suite, metric: str = "map") -> pd.DataFr
     bootstrap = Bootstrap(np.concatenate(people)) if people else None
     rows = []
     for point in suite.points(without=REPEATS):
-        here = _at(frame, point)
+        here = at_point(frame, point)
         samples = {label: _samples(here, *source) for label, source in sources.items()}
         draws = {label: _draws(bootstrap, own) for label, own in samples.items()}
         reference = suite.reference
@@ -187,10 +184,25 @@ def table(statistics: pd.DataFrame, suite: Suite) -> pd.DataFrame:
     columns: dict[str, dict[str, str]] = {}
     for point in suite.points(without=REPEATS):
         for question in questions:
-            here = _at(statistics, {**point, "question": question} if question else point)
-            name = ", ".join(text for text in (point_text(point), question) if text)
+            here = at_point(statistics, {**point, "question": question} if question else point)
+            name = ", ".join(text for text in (point_text(point), question, values_in_words(suite, point)) if text)
             columns[name or "value"] = _column(here, suite, suite.repeats_at(point))
     return pd.DataFrame(columns).rename_axis("variant").reset_index()
+
+
+def values_in_words(suite: Suite, point: Mapping[str, Any]) -> str:
+    """What the two values of an entry are where a point has two runs, as "seeds 0 / 1"; else nothing.
+
+    Args:
+        suite: Whose runs they are.
+        point: Without ``REPEATS``.
+    """
+    repeats = suite.repeats(point)
+    if not 1 < len(repeats) < FEWEST:
+        return ""
+    varied = [field for field in repeats[0] if len({one[field] for one in repeats}) > 1]
+    words = {"seed": "seeds", "split_seed": "split seeds"}
+    return ", ".join(f"{words[field]} {' / '.join(str(one[field]) for one in repeats)}" for field in varied)
 
 
 def _column(statistics: pd.DataFrame, suite: Suite, expected: int) -> dict[str, str]:
@@ -198,7 +210,7 @@ def _column(statistics: pd.DataFrame, suite: Suite, expected: int) -> dict[str, 
     column = {}
     for row in statistics.to_dict("records"):
         alone = row["variant"] in BASELINES
-        text = _number(row["values"], row["mean"], row["half_width"], alone)
+        text = entry(row["values"], row["mean"], row["half_width"], alone)
         column[row["variant"]] = (
             f"{text} ({row['n']} of {expected} runs)" if 0 < row["n"] < expected and not alone else text
         )
@@ -252,7 +264,7 @@ def before_binarisation(frame: pd.DataFrame, suite: Suite) -> pd.DataFrame | Non
     questions = [question for question in QUESTIONS if f"{question.prefix}asymmetric" in frame]
     rows = []
     for point in suite.points(without=REPEATS):
-        here = _at(frame, point)
+        here = at_point(frame, point)
         for variant in suite.variants:
             row = {"variant": " ".join(text for text in (variant, point_text(point)) if text)}
             for question in questions:
@@ -274,7 +286,7 @@ def with_memory(frame: pd.DataFrame, suite: Suite) -> pd.DataFrame | None:
     questions = [question for question in QUESTIONS if f"{question.prefix}memory" in frame]
     found: list[tuple[str, str, float, Estimate]] = []
     for point in suite.points(without=REPEATS):
-        here = _at(frame, point)
+        here = at_point(frame, point)
         for variant in suite.variants:
             for question in questions:
                 measured = here[here[f"{question.prefix}memory"].notna()]  # not of models that have a memory
@@ -318,89 +330,34 @@ def what_changes(suite: Suite) -> pd.DataFrame:
     return pd.DataFrame([(variant, rows[variant]) for variant in suite.variants], columns=["variant", "what"])
 
 
-def markdown(text: pd.DataFrame) -> str:
-    """A table of texts as Markdown."""
-    head = [plain(name) for name in text.columns]
-    entries = [[plain(entry) for entry in row] for row in text.to_numpy().tolist()]
-    rows = [head, ["---", *["---:"] * (len(head) - 1)], *entries]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def plain(text: str) -> str:
-    """A text for Markdown in which nothing is markup, HTML, a link or a formula, on one line."""
-    special = r"[\\`*\[\]<>&|$~#]|(?<!\w)_|_(?!\w)|:(?=//)|^[-+=]+(?=\s|$)|^\d+(?=[.)](\s|$))"
-    # Not backslashes: what reads Markdown with formulas takes a backslash and a bracket for the beginning of one.
-    return re.sub(special, lambda found: "".join(f"&#{ord(sign)};" for sign in found[0]), " ".join(str(text).split()))
-
-
-def latex(text: pd.DataFrame) -> str:
-    """A table of texts as LaTeX, for the package booktabs."""
-    formatted = text.to_latex(index=False, escape=True, column_format="l" + "r" * (len(text.columns) - 1))
-    return formatted.replace("±", r"$\pm$").replace("−", "$-$").replace("–", "--").replace(STAR, r"$\star$")
-
-
-def notes(suite: Suite, frame: pd.DataFrame) -> list[str]:
-    """What a reader of the table must know, each as one sentence for Markdown.
-
-    They are about missing runs, another source, and several machines.
-    """
-    sentences = []
-    missing = missing_runs(suite, frame)
-    if missing:
-        sentences.append(f"Missing runs ({len(missing)} of {len(suite)}): {', '.join(missing)}.")
-    for changed, rows in frame[frame["changed"] != ""].groupby("changed") if "changed" in frame else ():
-        sentences.append(
-            f"Made by another source than the present one ({changed} changed since): {len(rows)} of {len(frame)} runs, "
-            f"of {', '.join(dict.fromkeys(rows['variant']))}."
-        )
-    if "machine" in frame and frame["machine"].nunique() > 1:
-        machines = "; ".join(sorted(frame["machine"].unique()))
-        sentences.append(f"These runs are from machines of different kinds: {machines}.")
-    return [plain(sentence) for sentence in sentences]
-
-
 def missing_runs(suite: Suite, frame: pd.DataFrame) -> list[str]:
     """Labels of the suite's runs that have no row in the frame."""
     there = set(frame[["variant", *suite.grid]].itertuples(index=False, name=None))
     return [run.label for run in suite.runs() if (run.variant, *run.point.values()) not in there]
 
 
-def write_tables(directory: str | os.PathLike[str], frame: pd.DataFrame, suite: Suite, metric: str = "map") -> None:
-    """Write summary.csv, table.md and table.tex of a metric into a directory."""
-    directory = Path(directory)
-    all_questions(frame, suite, metric).drop(columns="values").to_csv(directory / "summary.csv", index=False)
-    text = tables(frame, suite, metric)
-    parts = [
-        f"# {plain(suite.title)}",
-        plain(suite.about),
-        caption(suite, frame, metric),
-        markdown(text),
-        *notes(suite, frame),
-    ]
-    (directory / "table.md").write_text("\n\n".join(parts) + "\n", "utf-8")
-    (directory / "table.tex").write_text(latex(text), "utf-8")
-
-
 def caption(suite: Suite, frame: pd.DataFrame, metric: str = "map") -> str:
-    """What the entries of a table are, in a sentence for Markdown."""
+    """What the entries of a table are, in half a sentence of plain text."""
     numbers = sorted({suite.repeats_at(point) for point in suite.points(without=REPEATS)})
     runs = f"{numbers[0]} to {numbers[-1]}" if numbers[0] != numbers[-1] else f"{numbers[0]}"
     known = [one for one in frame.get(PER_QUERY, ()) if isinstance(one, PerQuery) and one.of(metric)]
     unit = "people and seeds" if len(known) == len(frame) > 0 else "seeds"
     over = f" (mean over {runs} runs ± half-width of its 95 % interval over {unit})" if numbers[0] >= FEWEST else ""
+    if numbers[0] < FEWEST:
+        over = " (fewer than three runs: their values one after another, and no interval)"
     title = TITLES.get(metric, metric)
     held = ", with a star where they hold together by Holm's procedure" if numbers[-1] >= FEWEST else ""
-    return plain(f"{title}{over}; below the variants, their differences to {suite.reference}{held}:")
+    return f"{title}{over}; below the variants, their differences to {suite.reference}{held}"
 
 
-def _at(frame: pd.DataFrame, point: Mapping[str, Any]) -> pd.DataFrame:
+def at_point(frame: pd.DataFrame, point: Mapping[str, Any]) -> pd.DataFrame:
     """The rows at a grid point."""
     for field, value in point.items():
         frame = frame[frame[field] == value]
     return frame
 
 
-def _number(values: tuple[float, ...], mean: float, half_width: float, mean_only: bool) -> str:
+def entry(values: tuple[float, ...], mean: float, half_width: float, mean_only: bool = False) -> str:
     """A mean with its interval, or one or two values, in three digits."""
     if not values:
         return "–"
