@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from dcbh_core import Evaluation
 from dcbh_core.figures import TERM_TITLES
@@ -25,6 +25,7 @@ from .tables import at_point
 ASKED = QUESTIONS[:3]  # the open ones would double the figures
 RECALLS = np.linspace(0, 1, 101)
 MOST = 1000  # items from the top
+RADIUS = "Hamming radius"
 BAND = ["mean", "low", "high"]
 
 
@@ -43,8 +44,8 @@ class Kind(NamedTuple):
 KINDS = {
     "precision_recall": Kind("recall", "precision"),
     "precision_at_n": Kind("N, faces from the top", "precision at N"),
-    "precision_by_radius": Kind("Hamming radius", "precision"),
-    "recall_by_radius": Kind("Hamming radius", "recall"),
+    "precision_by_radius": Kind(RADIUS, "precision"),
+    "recall_by_radius": Kind(RADIUS, "recall"),
 }
 
 
@@ -122,6 +123,8 @@ def curves_figure(table: pd.DataFrame | None, curve: str, suite: Suite) -> Figur
             ax.set_ylim(-0.03, 1.03)
             if curve == "precision_at_n":
                 _logarithmic(ax.xaxis, ax.set_xscale)
+            elif kind.x == RADIUS:
+                ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         row[0].set_ylabel(kind.y)
     for ax in axes[-1]:
         ax.set_xlabel(kind.x)
@@ -192,5 +195,6 @@ def _band(ax: Axes, table: pd.DataFrame, look: Look) -> None:
 def _logarithmic(axis: Any, set_scale: Any) -> None:
     """A logarithmic axis whose numbers are written out, as powers would be formulas."""
     set_scale("log")
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())

@@ -75,7 +75,7 @@ class Album:
         Args:
             fig: The figure, which is closed then; for None one line says that it cannot be drawn.
             name: Of its files.
-            said: Its caption in plain text; also what is read aloud in its place.
+            said: Its caption in plain text, without the suite's title; also what is read aloud in its place.
         """
         from IPython.display import Markdown, display
 
@@ -92,7 +92,7 @@ class Album:
                 path = self.directory / name
                 fig.savefig(f"{path}.pdf", bbox_inches="tight", metadata={"CreationDate": None})
                 Path(f"{path}.svg").write_text(svg.getvalue(), "utf-8")
-                Path(f"{path}.tex").write_text(latex_figure(self.suite, name, said), "utf-8")
+                Path(f"{path}.tex").write_text(latex_figure(self.suite, name, f"{self.suite.title}. {said}"), "utf-8")
                 self.kept[name] = said
                 bundle["image/svg+xml"] = svg.getvalue()
             bundle["image/png"] = figures.compact(fig).data

@@ -30,15 +30,18 @@ REPORT_STYLE = """
 body, body.jp-Notebook { max-width: 60rem; margin: 0 auto; padding: 0 1rem 3rem; background: white; overflow: visible;
   font: 16px/1.55 system-ui, sans-serif; color: #222; --jp-content-font-size1: 16px; }
 main { overflow: visible; }
-.jp-RenderedHTMLCommon { line-height: 1.55; padding-right: 0; }
+.jp-Cell, .jp-MarkdownOutput, .jp-OutputArea-output, .jp-RenderedHTMLCommon { padding: 0 !important; }
+.jp-RenderedHTMLCommon { line-height: 1.55; }
 .jp-RenderedMarkdown { overflow-x: auto; }
 .jp-RenderedHTMLCommon table { display: table; margin: .4rem 0 .8rem; font-size: 14px; }
-.jp-RenderedHTMLCommon :is(td, th) { white-space: nowrap; font-variant-numeric: tabular-nums; padding: .3rem .6rem; }
-.jp-RenderedHTMLCommon td:first-child { text-align: left; }
-.jp-RenderedHTMLCommon table.wide :is(td, th) { white-space: normal; }
+.jp-RenderedHTMLCommon tr { background: white; }
+.jp-RenderedHTMLCommon :is(td, th) { font-variant-numeric: tabular-nums; padding: .3rem .6rem; }
+.jp-RenderedHTMLCommon td { white-space: nowrap; }
+.jp-RenderedHTMLCommon td:nth-child(2) { white-space: normal; min-width: 9em; }
+.jp-RenderedHTMLCommon :is(td, th):first-child { position: sticky; left: 0; background: inherit; text-align: left; }
 .jp-RenderedSVG img, .jp-RenderedImage img { max-width: 100%; height: auto; }
 @media screen and (max-width: 40rem) {
-  body, body.jp-Notebook { padding: 0 .4rem 2rem; }
+  body, body.jp-Notebook { padding: 0 .6rem 2rem; }
   .jp-RenderedSVG, .jp-RenderedImage { overflow-x: auto; }
   .jp-RenderedSVG img, .jp-RenderedImage img { max-width: none; width: max(100%, 38rem); }
   .jp-RenderedHTMLCommon table { font-size: 13px; }
@@ -47,10 +50,10 @@ main { overflow: visible; }
   @page { size: A4; margin: 15mm; }
   body, body.jp-Notebook { max-width: none; padding: 0; font-size: 10pt; --jp-content-font-size1: 10pt; }
   .jp-RenderedHTMLCommon table { font-size: 8pt; }
-  .jp-RenderedHTMLCommon :is(td, th) { white-space: normal; padding: .15rem .35rem; }
+  .jp-RenderedHTMLCommon :is(td, th) { white-space: normal; padding: .15rem .35rem; min-width: 0 !important; }
   .jp-RenderedMarkdown { overflow: visible; }
   h1, h2, h3 { break-after: avoid; }
-  tr, figure, .jp-RenderedSVG, .jp-RenderedImage { break-inside: avoid; }
+  tr, .jp-RenderedSVG, .jp-RenderedImage { break-inside: avoid; }
   .anchor-link { display: none; }
 }
 """

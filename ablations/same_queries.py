@@ -178,7 +178,6 @@ def answers_figure(found: Answers, queries: Sequence[int], split: Split | None) 
             index = found.nearest[variant][query]
             right = split.gallery.labels[index] == person
             title = f"{'✓' if right else '✗'} AP {found.ap[variant][query]:.2f}"
+            title = f"{variant}\n{title}" if line == 0 else title
             show_face(ax, split.gallery.images[index], title, RIGHT if right else WRONG)
-            if line == len(queries) - 1:
-                ax.set_xlabel(variant, fontsize="small")
     return fig

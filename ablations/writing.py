@@ -14,10 +14,11 @@ from .tables import all_questions, caption, missing_runs, tables
 
 
 def markdown(text: pd.DataFrame) -> str:
-    """A table of texts as Markdown."""
+    """A table of texts as Markdown, with columns of numbers to the right."""
     head = [plain(name) for name in text.columns]
     entries = [[plain(entry) for entry in row] for row in text.to_numpy().tolist()]
-    rows = [head, ["---", *["---:"] * (len(head) - 1)], *entries]
+    numbers = [all(re.match(r"[+−]?\d|–|$", str(entry)) for entry in text.iloc[:, i]) for i in range(1, len(head))]
+    rows = [head, ["---", *("---:" if number else "---" for number in numbers)], *entries]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
