@@ -122,7 +122,7 @@ def curves_figure(table: pd.DataFrame | None, curve: str, suite: Suite) -> Figur
             ax.set_title(", ".join(text for text in (point, question) if text), fontsize="small")
             ax.set_ylim(-0.03, 1.03)
             if curve == "precision_at_n":
-                _logarithmic(ax.xaxis, ax.set_xscale)
+                _logarithmic(ax.xaxis, ax.set_xscale, (1,))
             elif kind.x == RADIUS:
                 ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         row[0].set_ylabel(kind.y)
@@ -175,7 +175,7 @@ def losses_figure(table: pd.DataFrame | None, suite: Suite) -> Figure | None:
         for variant, look in variants.items():
             _band(ax, own[own["variant"] == variant].rename(columns={"epoch": "x"}), look)
         if own["low"].min() > 0 and own["high"].max() > 30 * own["low"].min():
-            _logarithmic(ax.yaxis, ax.set_yscale)
+            _logarithmic(ax.yaxis, ax.set_yscale, (1, 2, 5))
         ax.set_title(TERM_TITLES.get(term, term), fontsize="small")
         ax.set_xlabel("epoch")
     for ax in axes.flat[len(terms) :]:
@@ -192,9 +192,9 @@ def _band(ax: Axes, table: pd.DataFrame, look: Look) -> None:
         ax.plot(x, mean, color=look.color, linestyle=look.linestyle, linewidth=1.6)
 
 
-def _logarithmic(axis: Any, set_scale: Any) -> None:
-    """A logarithmic axis whose numbers are written out, as powers would be formulas."""
+def _logarithmic(axis: Any, set_scale: Any, marked: Sequence[int]) -> None:
+    """A logarithmic axis with ticks at ``marked`` in each decade, written out, as powers would be formulas."""
     set_scale("log")
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+    axis.set_major_locator(LogLocator(subs=marked, numticks=6))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())

@@ -86,7 +86,7 @@ def facts(
             "what its resolved config changes": what,
             "parameters": _range(one.parameters for one in there if one.parameters is not None),
             "epochs": _range(len(one.history) for one in there if one.history is not None),
-            "training, s": _mean(own.get("seconds", []), "{:,.0f}"),
+            "seconds": _mean(own.get("seconds", []), "{:,.0f}"),
             "images/s": _mean([one.timings.get("images_per_s", math.nan) for one in there], "{:,.0f}"),
             str(column): text.loc[variant, column],
             f"− {suite.reference}": text.loc[above, column] if above in text.index else "",

@@ -85,6 +85,8 @@ class Album:
         # No date and no random names, so that equal figures are equal files.
         with plt.rc_context({"text.parse_math": False, "svg.hashsalt": "dcbh", "pdf.fonttype": 42}):
             bundle: dict[str, Any] = {}
+            fig.draw_without_rendering()
+            fig.set_layout_engine("none")  # laid out once, and not again for each file
             if self.directory is not None:
                 self.directory.mkdir(exist_ok=True)
                 svg = io.StringIO()

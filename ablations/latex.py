@@ -1,14 +1,15 @@
-"""Tables and figures of a report as LaTeX, each ready for ``\\input``; tables need the package booktabs."""
+"""Tables and figures of a report as LaTeX, each ready for ``\\input``; they need the packages booktabs and graphicx."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
 from .suite import REPEATS, Suite, point_text
-from .tables import BASELINES, all_questions, at_point, caption, table
+from .tables import BASELINES, all_questions, at_point, caption, table, values_in_words
 
 SMALLER_IS_BETTER = ("seconds",)
 NEITHER = ("gallery", "relevant")  # says nothing of a method
@@ -18,7 +19,7 @@ SIGNS = {
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
     **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "]": "{]}"},
     **{"±": r"$\pm$", "−": "$-$", "–": "--", "★": r"$\star$", "≥": r"$\geq$", "×": r"$\times$"},
-    '"': r"\textquotedbl{}",
+    '"': "''",
 }
 
 
@@ -66,31 +67,34 @@ def latex_table(frame: pd.DataFrame, suite: Suite, metric: str = "map", command:
     }
     if len(questions) > 1:
         heads = questions
-        groups = [(point_text(point), [(point_text(point), one) for one in questions]) for point in points]
+        groups = [(_title(suite, point), [(point_text(point), one) for one in questions]) for point in points]
     else:
-        heads = [point_text(point) or "value" for point in points]
+        heads = [_title(suite, point) or "value" for point in points]
         groups = [("", places)]
     lines = [rf"\begin{{tabular}}{{@{{}}l{'r' * len(heads)}@{{}}}}", r"\toprule", _row("variant", map(escaped, heads))]
     for title, own in groups:
         lines.append(r"\midrule")
-        if title and len(groups) > 1:
+        if title:
             lines.append(rf"\multicolumn{{{len(heads) + 1}}}{{@{{}}l}}{{\emph{{{escaped(title)}}}}} \\")
         for label in text.index:
             if label == next((one for one in text.index if one not in set(statistics["variant"])), None):
                 lines.append(r"\addlinespace")  # before the differences
             lines.append(_row(escaped(label), [cells[label, place] for place in own]))
     lines += [r"\bottomrule", r"\end{tabular}"]
-    said = f"{suite.title}. {caption(suite, frame, metric)}. Bold: the best of a column."
+    said = f"{suite.title}. {caption(suite, frame, metric)}. Bold: the best code of a column."
     return "\n".join(
         [
-            r"% Needs \usepackage{booktabs}.",
+            r"% Needs \usepackage{booktabs,graphicx}.",
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{escaped(said)}}}",
             rf"\label{{{labelled('tab', suite.name, metric)}}}",
             r"\footnotesize",
             r"\setlength{\tabcolsep}{4pt}",
+            r"\sbox0{%",
             *lines,
+            r"}%",
+            r"\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi",
             rf"\par\smallskip\parbox{{\linewidth}}{{\scriptsize {_footnote(frame, command)}}}",
             r"\end{table}",
             "",
@@ -117,6 +121,11 @@ def latex_figure(suite: Suite, name: str, said: str) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _title(suite: Suite, point: dict[str, Any]) -> str:
+    """A grid point in words, and what the pairs of values are where there are two."""
+    return ", ".join(filter(None, (point_text(point), values_in_words(suite, point))))
 
 
 def _best(statistics: pd.DataFrame, metric: str) -> set[str]:

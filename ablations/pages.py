@@ -36,6 +36,7 @@ main { overflow: visible; }
 .jp-RenderedHTMLCommon table { display: table; margin: .4rem 0 .8rem; font-size: 14px; }
 .jp-RenderedHTMLCommon tr { background: white; }
 .jp-RenderedHTMLCommon :is(td, th) { font-variant-numeric: tabular-nums; padding: .3rem .6rem; }
+.jp-RenderedHTMLCommon th { text-align: left; }
 .jp-RenderedHTMLCommon td { white-space: nowrap; }
 .jp-RenderedHTMLCommon td:nth-child(2) { white-space: normal; min-width: 9em; }
 .jp-RenderedHTMLCommon :is(td, th):first-child { position: sticky; left: 0; background: inherit; text-align: left; }
