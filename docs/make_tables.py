@@ -13,7 +13,8 @@ from pathlib import Path
 
 from ablations.records import recorded
 from ablations.suite import load_suite, parse_yaml
-from ablations.tables import before_binarisation, markdown, tables, with_memory
+from ablations.tables import before_binarisation, tables, with_memory
+from ablations.writing import markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "ablations/results/README.md")

@@ -44,7 +44,7 @@ result["timings"] = {{"train_s": 1.5}}
 REPORT_STUB = """
 from IPython.display import HTML, Image, display
 from ablations.report import read_runs
-from ablations.tables import write_tables
+from ablations.writing import write_tables
 from ablations.suite import load_suite
 display(Image(b"a picture", format="png"))
 write_tables(report_dir, read_runs(report_dir), load_suite(suite).with_settings(settings).where(where), metric)

@@ -1,13 +1,17 @@
 import io
+from pathlib import Path
 
+import IPython.display
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ablations.figures import seen_against_unseen
+from ablations.figures import Album, looks, seen_against_unseen, values_by_run
+from ablations.suite import Suite, load_suite
 from dcbh_core import Faces
 from dcbh_core.figures import (
     code_strips,
@@ -20,6 +24,7 @@ from dcbh_core.figures import (
     sample,
     tsne,
 )
+from tests.stub_suite import made_up
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=60), st.integers(1, 70))
@@ -85,3 +90,91 @@ def test_variants_with_dollars_are_drawn_as_they_are():
     seen_against_unseen(pd.DataFrame(rows).assign(seen_half_width=0.1, unseen_half_width=0.1))
     plt.gcf().canvas.draw()
     plt.close("all")
+
+
+# Of reports.
+
+
+@pytest.fixture
+def suite(small: str) -> Suite:
+    return load_suite(small)
+
+
+def test_a_figure_of_runs_has_a_dot_for_each_and_an_axis_that_fits_them(suite: Suite) -> None:
+    runs = made_up(suite, [0, 1, 2])
+    runs["map"] = 0.01 + (runs["map"] - runs["map"].min()) / 10  # near chance, far below raw pixels
+    fig = values_by_run(runs, suite, "map", "MAP", 0.31)
+    [ax] = fig.axes
+    low, high = ax.get_ylim()
+    span = runs["map"].max() - runs["map"].min()
+    assert low < runs["map"].min() < runs["map"].max() < high
+    assert high - low < 1.5 * span
+    dots = [line for line in ax.lines if line.get_marker() == "o"]
+    found = sorted(float(y) for line in dots for y in np.asarray(line.get_ydata()))
+    assert found == pytest.approx(sorted(runs["map"]))
+    assert [text.get_text() for text in ax.texts] == ["↑ raw pixels 0.310"]
+    colors = [line.get_color() for line in dots]
+    assert colors == [look.color for look in looks(suite.variants).values()] * 2
+    plt.close(fig)
+
+
+def test_raw_pixels_within_the_runs_are_a_line(suite: Suite) -> None:
+    runs = made_up(suite, [0, 1, 2])
+    middle = float(runs["map"].mean())
+    fig = values_by_run(runs, suite, "map", "MAP", middle)
+    [ax] = fig.axes
+    assert [line.get_ydata()[0] for line in ax.lines if line.get_linestyle() == "--"] == [middle]
+    assert not ax.texts
+    plt.close(fig)
+
+
+def test_runs_that_hardly_differ_look_so(suite: Suite) -> None:
+    fig = values_by_run(made_up(suite, [0]).assign(map=0.5), suite, "map", "MAP")
+    low, high = fig.axes[0].get_ylim()
+    assert (low, high) == pytest.approx((0.49, 0.51))
+    plt.close(fig)
+
+
+def test_shallow_methods_are_grey_and_variants_keep_their_colours() -> None:
+    numbers = {"seen": 0.5, "unseen": 0.4, "seen_half_width": 0.1, "unseen_half_width": 0.1}
+    names = ["ITQ on pixels", "full", "no_center"]
+    fig = seen_against_unseen(pd.DataFrame([{"variant": name, "point": "12 bits", **numbers} for name in names]))
+    shallow, *own = [container[0].get_color() for container in fig.axes[0].containers]
+    assert max(shallow) - min(shallow) < 0.01
+    assert own == [look.color for look in looks(names[1:]).values()]
+    plt.close(fig)
+
+
+def test_an_album_keeps_figures_as_vectors_for_latex_and_shows_them_with_a_text(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+    monkeypatch.setattr(IPython.display, "display", lambda *things, **more: shown.append((things, more)))
+    album = Album(suite, tmp_path)
+    runs = made_up(suite, [0, 1])
+    for _ in range(2):
+        album.show(values_by_run(runs, suite, "map", "MAP of $x_1$"), "map_seen", "MAP, a dot for each run.")
+    album.show(None, "losses", "Each term.")
+    assert list(album.kept) == ["map_seen"]
+    files = {path.name: path.read_bytes() for path in (tmp_path / "figures").iterdir()}
+    assert set(files) == {"map_seen.pdf", "map_seen.svg", "map_seen.tex"}
+    assert files["map_seen.pdf"].startswith(b"%PDF") and b"/Type3" not in files["map_seen.pdf"]
+    tex = files["map_seen.tex"].decode()
+    for part in ("{figures/map_seen.pdf}", r"\caption{A small suite. MAP, a dot", r"\label{fig:small:map-seen}"):
+        assert part in tex
+    (bundle,), more = shown[0]
+    assert set(bundle) == {"image/svg+xml", "image/png"}
+    assert {about["alt"] for about in more["metadata"].values()} == {"MAP, a dot for each run."}
+    (again,), _ = shown[2]
+    assert bundle["image/svg+xml"] == again["image/svg+xml"]
+    assert "Left out" in shown[4][0][0].data
+
+
+def test_without_a_directory_nothing_is_kept(suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = []
+    monkeypatch.setattr(IPython.display, "display", lambda *things, **more: shown.append(things))
+    monkeypatch.chdir(tmp_path)
+    Album(suite).show(values_by_run(made_up(suite, [0]), suite, "map", "MAP"), "map", "MAP.")
+    assert set(shown[0][0]) == {"image/png"}
+    assert "figures/" not in shown[1][0].data
+    assert list(tmp_path.glob("figures*")) == []

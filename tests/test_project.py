@@ -13,7 +13,8 @@ import yaml
 
 from ablations.records import recorded
 from ablations.suite import load_suite
-from ablations.tables import markdown, tables
+from ablations.tables import tables
+from ablations.writing import markdown
 from benchmarks.__main__ import HEADER, line
 from benchmarks.measuring import Measurement
 from dcbh_core import train

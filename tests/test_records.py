@@ -11,8 +11,9 @@ from ablations import records
 from ablations.per_query import PerQuery
 from ablations.records import record, recorded
 from ablations.suite import load_suite
-from ablations.tables import PER_QUERY, notes, summary
+from ablations.tables import PER_QUERY, summary
 from ablations.tuning import tuning_suite
+from ablations.writing import notes
 from tests.stub_suite import made_up, write_suite
 
 

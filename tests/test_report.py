@@ -14,14 +14,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ablations import identity, report, tables
+from ablations import curves, identity, report, tables
 from ablations.__main__ import main
 from ablations.pages import html_page, markdown_to_html
 from ablations.report import build_report, collect, read_runs
 from ablations.runner import plan, run_suite
-from ablations.suite import load_suite
-from ablations.tables import PER_QUERY, markdown, missing_runs, notes, plain, summary, table
+from ablations.suite import Suite, load_suite
+from ablations.tables import PER_QUERY, missing_runs, summary, table
+from ablations.writing import markdown, notes, plain
 from dcbh_core import Config, config
+from tests.made_details import leave, made_runs
 from tests.stub_suite import REPORT_STUB, edit, run_small, write_own, write_suite
 
 NOTEBOOKS = identity.NOTEBOOKS  # the shipped ones, before a fixture puts stubs in their place
@@ -218,13 +220,11 @@ def test_the_tables_are_made_by_the_notebook_alone(small: str, fast: list, tmp_p
 def test_the_notebook_is_given_what_was_asked_for(small: str, fast: list, in_process: list, tmp_path: Path) -> None:
     run_small(small, tmp_path)
     change_source()
-    build_report(
-        small, tmp_path, settings={"seed": [0, 1]}, where={"bits": 12}, metric="precision_at_50", any_source=True
-    )
+    asked = {"settings": {"seed": [0, 1]}, "where": {"bits": 12}, "metric": "precision_at_50", "faces": False}
+    build_report(small, tmp_path, **asked, any_source=True)
     [parameters] = in_process
     assert Path(parameters.pop("report_dir")).parent == tmp_path / "reports"
-    wanted = {"settings": {"seed": [0, 1]}, "where": {"bits": 12}, "metric": "precision_at_50"}
-    assert parameters == {"suite": small, **wanted}
+    assert parameters == {"suite": small, **asked, "out": str(tmp_path)}
     assert len(read_runs(tmp_path / "reports" / "small")) == 4
 
 
@@ -340,6 +340,68 @@ def test_of_several_numbers_of_threads_that_of_most_runs_counts(small: str, fast
     run_suite(suite, tmp_path, jobs=1, threads=1, only=["full"])
     assert set(collect(suite, tmp_path)["threads"]) == {"2"}
     assert len(fast) == 18
+
+
+# The whole page, of runs that have left everything.
+
+
+@pytest.fixture
+def left(small: str, fast: list, tmp_path: Path) -> Suite:
+    """The small suite, its runs complete with codes, losses and sizes, and the shipped report notebook."""
+    run_small(small, tmp_path)
+    suite = load_suite(small)
+    _, details = made_runs(suite, [0, 1, 2])
+    for name, own in zip(collect(suite, tmp_path)["run"], details, strict=True):
+        assert own is not None
+        leave(tmp_path / "complete" / name, own)
+    shutil.copy(NOTEBOOKS / identity.REPORT_NOTEBOOK, identity.NOTEBOOKS / identity.REPORT_NOTEBOOK)
+    return suite
+
+
+def test_the_page_shows_everything_and_each_figure_is_a_file(left: Suite, small: str, tmp_path: Path) -> None:
+    directory = build_report(small, tmp_path)
+    kept = {"map", *curves.KINDS, "losses", "codes_seen", "bit_balance", "bit_correlation"}
+    files = {path.name for path in (directory / "figures").iterdir()}
+    assert files == {f"{name}.{ending}" for name in kept for ending in ("pdf", "svg", "tex")}
+    page = Seen((directory / "report.html").read_text())
+    images = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert len(images) == len(kept)
+    for attributes in images:
+        assert (attributes["src"] or "").startswith("data:image/svg+xml;base64,")
+        assert len(attributes["alt"] or "") > 20
+    for name in kept:
+        assert f"figures/{name} (.pdf, .svg, .tex)" in page.words()
+    for words in ("4 in training", "no_center 48 bits", "1,282", "effective number", "Wrong for all variants"):
+        assert words in page.words()
+    assert "these runs have not kept" not in page.words().lower()
+    assert (directory / "report.html").stat().st_size < 5_000_000
+    assert not re.search(r"(src|href)=.https?://", (directory / "report.html").read_text())
+
+
+def test_where_faces_cannot_be_had_one_line_says_so(left: Suite, small: str, tmp_path: Path) -> None:
+    """Those of the stubs are not the faces of ORL."""
+    page = Seen((build_report(small, tmp_path) / "report.html").read_text()).words()
+    assert page.count("Without faces: they are not on this machine, not those of these runs, or not to be shown.") == 1
+    assert "$Ann_1$" in page
+    assert "$Ann_1$" not in Seen((build_report(small, tmp_path, faces=False) / "report.html").read_text()).words()
+
+
+def test_figures_of_an_earlier_report_are_gone(left: Suite, small: str, tmp_path: Path) -> None:
+    directory = build_report(small, tmp_path, where={"bits": 12})
+    (directory / "figures" / "old.pdf").write_bytes(b"")
+    first = {path.name: path.read_bytes() for path in (directory / "figures").glob("*.svg")}
+    build_report(small, tmp_path, where={"bits": 12})
+    assert not (directory / "figures" / "old.pdf").exists()
+    again = {path.name: path.read_bytes() for path in (directory / "figures").glob("*.svg")}
+    assert again == first  # figures bear no date
+
+
+def test_the_command_of_a_table_names_no_directory() -> None:
+    settings = {"dataset": "folder", "root": "/home/ann/faces", "seed": [0, 1]}
+    command = (
+        "python -m ablations run orl_quick --set dataset=folder --set root=DIR --set 'seed=[0, 1]' --where bits=12"
+    )
+    assert report.made_by("run", "orl_quick", settings, {"bits": 12}) == command
 
 
 # Suites' texts and names in Markdown, and Markdown in pages.
