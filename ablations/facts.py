@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dcbh_core import Evaluation
+
 from .details import Details
 from .run_directory import QUESTIONS, RADIUS, TOP
 from .suite import REPEATS, Suite, as_yaml, point_text
@@ -18,6 +20,7 @@ from .tables import at_point, entry, metrics_of, missing_runs, summary, what_cha
 SETTINGS = ("recipe", "epochs", "batch_size", "learning_rate", "weight_decay", "augment", "width", "block_size")
 # Metrics beside MAP, and their titles.
 MORE = {
+    f"map_at_{TOP}": f"MAP of the {TOP} nearest",
     f"precision_at_{TOP}": f"precision at {TOP}",
     f"precision_radius_{RADIUS}": f"precision within Hamming radius {RADIUS}",
     f"recall_radius_{RADIUS}": f"recall within Hamming radius {RADIUS}",
@@ -116,6 +119,25 @@ def more_metrics(runs: pd.DataFrame, suite: Suite, kind: str) -> pd.DataFrame | 
             label = " ".join(filter(None, (row["variant"], point_text(point))))
             rows.setdefault(label, {})[question.title] = entry(row["values"], row["mean"], row["half_width"])
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("variant").reset_index() if rows else None
+
+
+def with_map_at(runs: pd.DataFrame, details: Sequence[Details | None], k: int = TOP) -> pd.DataFrame:
+    """The frame of runs with MAP of the k nearest, ``map_at_K``, for all questions with so large a gallery.
+
+    It is made from codes, and so of runs that have not measured it too.
+    """
+    map_at = getattr(Evaluation, "map_at", None)
+    if map_at is None:
+        return runs
+    columns: dict[str, list[float]] = {}
+    for question in QUESTIONS:
+        evaluations = [None if one is None else one.evaluations[question] for one in details]
+        known = [one is not None and one.retrieved[0].sum() >= k for one in evaluations]
+        if any(known):
+            columns[f"{question.prefix}map_at_{k}"] = [
+                map_at(one, k) if there else math.nan for one, there in zip(evaluations, known, strict=True)
+            ]
+    return runs.assign(**columns)
 
 
 def ties(runs: pd.DataFrame, suite: Suite) -> pd.DataFrame:

@@ -19,8 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nbformat
+import pandas as pd
 import psutil
 import pytest
+
+from ablations.pages import REPORT_STYLE, html_page
+from ablations.writing import markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 if TYPE_CHECKING:
@@ -283,3 +287,30 @@ def test_all_pages_of_the_book_unpack_and_draw_with_the_network_cut(browser, boo
             assert sideways <= 0, f"{path.name} is {sideways} pixels wider than the window"
             if path.parent == book:
                 page.screenshot(path=SCREENSHOTS / f"book_{path.stem}.png", full_page=True)
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+def test_a_report_fits_the_window_and_what_is_wide_scrolls_by_itself(
+    browser: Browser, tmp_path: Path, width: int
+) -> None:
+    wide = pd.DataFrame({"variant": ["full", "no_center"]} | {f"{bits} bits": "0.912 ± 0.013" for bits in range(12)})
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" width="900pt" height="300pt"/>'
+    cells = [nbformat.v4.new_markdown_cell(f"# A report\n\n{markdown(wide)}"), nbformat.v4.new_code_cell("")]
+    about = {"image/svg+xml": {"alt": "a wide figure"}}
+    cells[1].outputs = [nbformat.v4.new_output("display_data", {"image/svg+xml": svg}, metadata=about)]
+    path = tmp_path / "report.html"
+    path.write_text(html_page(nbformat.v4.new_notebook(cells=cells), "A report", source=False, style=REPORT_STYLE))
+    with offline(browser) as page:
+        page.set_viewport_size({"width": width, "height": 800})
+        page.goto(path.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        table = page.locator(".jp-RenderedMarkdown").first
+        table.evaluate("table => table.scrollTo(10000, 0)")
+        last, first = (page.locator(f"tbody tr:first-child td:{which}-child") for which in ("last", "first"))
+        right = last.bounding_box()
+        left = first.bounding_box()
+        assert right is not None and right["x"] + right["width"] <= width + 1
+        assert left is not None and left["x"] >= 0  # the name of the row stays
+        image = page.get_by_alt_text("a wide figure").bounding_box()
+        assert image is not None and (image["width"] >= 600 if width == 390 else image["width"] <= width)
+        page.screenshot(path=SCREENSHOTS / f"report_{width}.png")

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from ablations.facts import MORE, facts, more_metrics, ties, what_was_run
+from ablations.facts import MORE, facts, more_metrics, ties, what_was_run, with_map_at
 from ablations.suite import Suite, load_suite
 from ablations.tables import tables
+from dcbh_core import Evaluation
 from tests.made_details import made_runs
 from tests.stub_suite import write_suite
 
@@ -79,7 +81,8 @@ def test_the_point_of_a_row_of_facts_is_the_one_asked_for(tmp_path: Path) -> Non
 
 def test_metrics_beside_map_have_a_column_for_each_question(suite: Suite) -> None:
     runs, _ = made_runs(suite, [0, 1])
-    kind = next(iter(MORE))
+    kind = "precision_at_50"
+    assert kind in MORE
     assert more_metrics(runs, suite, kind) is None
     runs = runs.assign(**{kind: runs["map"] / 2, f"unseen_{kind}": 0.25})
     table = more_metrics(runs, suite, kind)
@@ -87,6 +90,20 @@ def test_metrics_beside_map_have_a_column_for_each_question(suite: Suite) -> Non
     row = table.set_index("variant").loc["no_center 48 bits"]
     own = runs[(runs["variant"] == "no_center") & (runs["bits"] == 48)]
     assert row.to_dict() == {"seen": " / ".join(f"{value:.3f}" for value in own[kind]), "unseen": "0.250 / 0.250"}
+
+
+def test_map_of_the_nearest_is_made_from_codes(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For every question with so large a gallery, which here has 20 faces, and 11 other queries."""
+    monkeypatch.setattr(Evaluation, "map_at", lambda evaluation, k: evaluation.precision_at(k), raising=False)
+    runs, details = made_runs(suite, [0, 1])
+    details[3] = None
+    measured = with_map_at(runs, details, 12)
+    assert list(measured)[-1] == "map_at_12" and "held_out_map_at_12" not in measured
+    for one, value in zip(details, measured["map_at_12"], strict=True):
+        evaluation = None if one is None else next(iter(one.evaluations.values()))
+        assert np.isnan(value) if evaluation is None else value == evaluation.precision_at(12)
+    both = with_map_at(runs, details, 11)
+    assert {"map_at_11", "held_out_map_at_11"} <= set(both)
 
 
 def test_ties_are_between_the_worst_and_the_best_order(suite: Suite) -> None:
