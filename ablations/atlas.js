@@ -66,27 +66,28 @@
 
   // --- the answer: the face, and what is nearest to it on either map ---
   const answer = byId("answer");
-  let focus = -1;
+  let focus = -1, touched = null;
+  for (const map of document.querySelectorAll(".map")) map.addEventListener("pointerdown", () => (touched = map));
 
-  function distanceText(map, distance) {
-    return map.unit ? `${distance} ${distance === 1 ? map.unit.replace(/s$/, "") : map.unit}` : distance.toFixed(2);
-  }
+  const bits = (count) => `${count} ${count === 1 ? "bit" : "bits"}`;
 
   function verdict(map, i) {
     if (!isQuery(i)) return [element("span", {}, "in the gallery; nearest to it are")];
-    const [first, second] = map.neighbors.subarray(i * k, i * k + 2);
+    const first = map.neighbors[i * k];
     const mark = element("b", { className: map.wrong[i] ? "wrong" : "right" }, map.wrong[i] ? "✗ wrong" : "✓ right");
-    const tie = map.wrong[i] && label[first] === label[i];
-    const why = tie ? ": somebody else is as near" : map.wrong[i] ? `: ${name(first)} is nearest` : "";
-    return [mark, `${why}; average precision ${map.ap[i].toFixed(2)}`];
+    const near = map.distances.subarray(i * k, (i + 1) * k), ties = near.filter((distance) => distance === near[0]).length;
+    const nearest = ties === 1 ? `${name(first)} is nearest` : `${ties}${ties === k ? " or more" : ""} are equally near`;
+    return [mark, `: ${nearest}; average precision ${map.ap[i].toFixed(2)}`];
   }
 
   function neighbor(map, i, at) {
     const other = map.neighbors[at], same = label[other] === label[i];
     const { made, differing } = strip(map, other, i);
-    const apart = map.unit ? "" : `, ${differing.length} of ${map.bits} bits`;
-    const mark = element("b", { className: same ? "right" : "wrong" }, same ? "✓ " : "✗ ");
-    const says = element("span", {}, mark, `${distanceText(map, map.distances[at])}${apart} · ${name(other)}`, made);
+    const distance = map.distances[at];
+    const apart = map.unit ? bits(distance) : `${distance.toFixed(2)} (${bits(differing.length)})`;
+    const mark = element("b", { className: same ? "right" : "wrong" }, `${at - i * k + 1} ${same ? "✓" : "✗"} `);
+    const line = element("span", { className: "line", title: name(other) }, mark, `${apart} · ${name(other)}`);
+    const says = element("span", {}, line, made);
     const button = element("button", { className: "neighbor", type: "button", onclick: () => select([other]) });
     button.append(face(other), says);
     return element("li", {}, button);
@@ -106,11 +107,12 @@
     const file = data.files.length ? `, ${data.files[focus]}` : "";
     const about = element("div", {}, element("b", {}, name(focus)), ` · ${data.kinds[kind[focus]]}${file}`);
     const close = element("button", { type: "button", ariaLabel: "close", onclick: () => select([]) }, "✕");
-    const parts = [element("header", {}, face(focus, true), about, close)];
+    const parts = [element("div", { id: "about" }, face(focus, true), about, close)];
     if (chosen.length > 1) parts.push(selectedFaces(chosen));
     const answers = element("div", { className: "answers" }, ...maps.map((map) => oneAnswer(map, focus)));
     answer.replaceChildren(...parts, answers);
     answer.scrollTop = 0;
+    touched?.scrollIntoView({ block: "nearest", behavior: "smooth" });  // from behind the answer
   }
 
   function selectedFaces(chosen) {
@@ -213,18 +215,18 @@
   recolor();
 
   // --- names on the maps: as many as fit ---
-  const middles = place.map(({ x, y }) => {
+  const heads = place.map(({ x, y }) => {
     const faces = data.people.map(() => []);
     label.forEach((person, i) => faces[person].push(i));
-    const median = (values) => values.sort((a, b) => a - b)[values.length >> 1];
-    return faces.map((own) => [median(own.map((i) => x[i])), median(own.map((i) => y[i]))]);
+    const at = (values, part) => values.sort((a, b) => a - b)[Math.floor(part * values.length)];
+    return faces.map((own) => [at(own.map((i) => x[i]), 0.5), at(own.map((i) => y[i]), 0.75)]);
   });
 
   function nameMap(m) {
     const plot = plots[m], { start: left, end: right } = plot.x_range, { start: low, end: high } = plot.y_range;
     const across = plot.inner_width / (right - left), up = plot.inner_height / (high - low);
     const kept = [], shown = { x: [], y: [], text: [] };
-    middles[m].forEach(([x, y], person) => {
+    heads[m].forEach(([x, y], person) => {
       if (!(x > left && x < right && y > low && y < high)) return;  // NaN of those without a face, too
       const box = { x: x * across, y: y * up, half: 3.2 * data.people[person].length + 2 };
       if (kept.some((one) => Math.abs(one.y - box.y) < 13 && Math.abs(one.x - box.x) < one.half + box.half)) return;

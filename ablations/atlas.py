@@ -167,7 +167,9 @@ def read_run(directory: str | os.PathLike[str], own_code: bool = False) -> Run:
             result = json.loads((directory / "result.json").read_text("utf-8"))
             with np.load(directory / "evaluation.npz") as arrays:
                 recorded = dict(arrays)
-    except (ValueError, zipfile.BadZipFile) as error:
+            if not {"faces", "metrics"} <= set(result):
+                raise ValueError("result.json does not tell faces and metrics")
+    except (TypeError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"unusable result in {directory}: {error}") from None
     return Run(directory, model, recorded, result)
 
@@ -215,13 +217,14 @@ def find(vectors: np.ndarray, shown: Shown, k: int) -> Found:
         if not len(asked):
             continue
         everybody = np.concatenate([asked, stored])
-        distances, nearest = _nearest(vectors[everybody], vectors[stored], min(k + 1, len(stored)))
-        own = stored[nearest] == everybody[:, None]
-        own[~own.any(1), -1] = True  # whoever is not among the gallery, or not the nearest to itself, leaves out the last
-        kept = min(k, distances.shape[1] - 1)
-        found.neighbors[everybody, :kept] = stored[nearest][~own].reshape(len(everybody), -1)
-        found.distances[everybody, :kept] = distances[~own].reshape(len(everybody), -1)
-        near = labels[stored[nearest[: len(asked)]]] != labels[asked, None]
+        distances, positions = _nearest(vectors[everybody], vectors[stored], min(k + 1, len(stored)))
+        missing = ((0, 0), (0, k + 1 - distances.shape[1]))
+        distances = np.pad(distances.astype(np.float32), missing, constant_values=np.nan)
+        nearest = np.pad(stored[positions], missing, constant_values=-1)
+        out = nearest == everybody[:, None]  # itself; of whoever is not there, the last
+        out[~out.any(1), -1] = True
+        found.neighbors[everybody] = nearest[~out].reshape(-1, k)
+        found.distances[everybody] = distances[~out].reshape(-1, k)
         if vectors.dtype == bool:
             evaluation = evaluate(vectors[asked], labels[asked], vectors[stored], labels[stored])
             first, each = (evaluation.retrieved > 0).argmax(1), np.arange(len(asked))
@@ -229,7 +232,7 @@ def find(vectors: np.ndarray, shown: Shown, k: int) -> Found:
             found.wrong[asked] = evaluation.relevant[each, first] < evaluation.retrieved[each, first]
         else:
             found.ap[asked] = evaluate_vectors(vectors[asked], labels[asked], vectors[stored], labels[stored])
-            found.wrong[asked] = near[:, 0]
+            found.wrong[asked] = labels[found.neighbors[asked, 0]] != labels[asked]
         for person in np.unique(labels[everybody]):
             its = everybody[labels[everybody] == person]
             apart = vectors[its].astype(np.float32) - vectors[stored[labels[stored] == person]].mean(0)
@@ -240,7 +243,8 @@ def find(vectors: np.ndarray, shown: Shown, k: int) -> Found:
 def colors(labels: np.ndarray, maps: Sequence[np.ndarray], count: int = len(PALETTE)) -> np.ndarray:
     """A colour for each person, so that people who are neighbours on a map do not share one.
 
-    Each person in turn takes the colour whose other bearers are farthest away, on the map where they are nearest.
+    Each person in turn takes the colour among whose bearers the nearest comes last, when people are counted from the
+    nearest on, on the map where it comes first.
 
     Args:
         labels: The person on each face, (n,).
@@ -251,14 +255,14 @@ def colors(labels: np.ndarray, maps: Sequence[np.ndarray], count: int = len(PALE
         Colours from 0, int64 (people,).
     """
     people = labels.max() + 1
-    middles = []
+    rank = np.full((people, people), people)
     for points in maps:
-        spread = points.std(0).max() or 1.0
-        middles.append(np.stack([np.median(points[labels == person] / spread, axis=0) for person in range(people)]))
+        middles = np.stack([np.median(points[labels == person], axis=0) for person in range(people)])
+        own = np.linalg.norm(middles[:, None] - middles, axis=2).argsort(1).argsort(1)  # b is the how-manieth to a
+        rank = np.minimum(rank, np.minimum(own, own.T))
     chosen = np.full(people, -1)
     for person in range(people):
-        apart = np.min([np.linalg.norm(middle - middle[person], axis=1) for middle in middles], axis=0)
-        nearest = [apart[chosen == color].min(initial=np.inf) for color in range(count)]
+        nearest = [rank[person][chosen == color].min(initial=people) for color in range(count)]
         chosen[person] = np.argmax(nearest)
     return chosen
 
@@ -317,7 +321,7 @@ def page(runs: Sequence[Run], shown: Shown, maps: Sequence[Map], sampled: bool =
         recorded=[bool(run.recorded) for run in runs],
         # In a script of HTML "<" might end it.
         data=json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
-        libraries=[text for text in Resources(mode="inline", components=["bokeh", "bokeh-gl"]).js_raw],
+        libraries=Resources(mode="inline", components=["bokeh", "bokeh-gl"]).js_raw,
         style=style,
         script=script,
     )
@@ -363,10 +367,17 @@ def _same_split(runs: Sequence[Run]) -> Split:
 
 
 def _codes(run: Run, split: Split, shown: Shown) -> np.ndarray:
-    """The codes of the faces: recorded, or where there are none, of the model."""
+    """The codes of the faces: recorded, or where there are none, of the model.
+
+    Raises:
+        ValueError: Some were recorded, but not all.
+    """
     if not run.recorded:
         return run.model.encode(shown.faces.images)
-    return np.concatenate([run.recorded[f"{name}_codes"][rows] for name, rows in shown.rows.items()])
+    try:
+        return np.concatenate([run.recorded[f"{name}_codes"][rows] for name, rows in shown.rows.items()])
+    except (IndexError, KeyError) as error:
+        raise ValueError(f"{run.directory / 'evaluation.npz'} does not hold the codes of all faces: {error}") from None
 
 
 def _compare(run: Run, descriptors: np.ndarray, codes: np.ndarray) -> None:
@@ -399,6 +410,7 @@ def _document(shown: Shown, maps: Sequence[Map]) -> Document:
         BooleanFilter,
         CDSView,
         ColumnDataSource,
+        DataRange1d,
         HoverTool,
         IndexFilter,
         LassoSelectTool,
@@ -428,7 +440,9 @@ def _document(shown: Shown, maps: Sequence[Map]) -> Document:
     focus = ColumnDataSource({f"{axis}{index}": [] for index in range(len(maps)) for axis in "xy"}, name="focus")
     document = Document()
     for index, one in enumerate(maps):
-        plot = figure(name=f"map{index}", tools="pan,box_zoom,reset", output_backend="webgl", sizing_mode="stretch_both")
+        plot = figure(
+            name=f"map{index}", tools="pan,box_zoom,reset", output_backend="webgl", sizing_mode="stretch_both"
+        )
         at: Any = {"x": f"x{index}", "y": f"y{index}"}
         links = ColumnDataSource({name: [] for name in ("x0", "y0", "x1", "y1", "color", "dash")}, name=f"links{index}")
         plot.segment("x0", "y0", "x1", "y1", source=links, line_color="color", line_dash="dash", line_width=2)
@@ -449,15 +463,19 @@ def _document(shown: Shown, maps: Sequence[Map]) -> Document:
         )
         ringed = CDSView(filter=IndexFilter(np.flatnonzero(one.found.wrong).tolist(), name=f"wrong{index}"))
         ring: Any = {"fill_color": None, "line_color": "#d55e00", "line_width": 2}
-        plot.scatter(**at, source=source, view=ringed, marker="circle", size=size + 8, nonselection_alpha=0.25, **ring)
-        plot.scatter(**at, source=focus, marker="circle", size=size + 14, fill_color=None, line_width=3)
+        plot.scatter(**at, source=source, view=ringed, marker="circle", size=2 * size, nonselection_alpha=0.25, **ring)
+        plot.scatter(
+            **at, source=focus, marker="circle", size=2 * size + 6, fill_color=None, line_width=3, line_color="black"
+        )
         names = ColumnDataSource({"x": [], "y": [], "text": []}, name=f"names{index}")
+        paper: Any = {"background_fill_color": "white", "background_fill_alpha": 0.6}
         plot.text(
             source=names,
             text_align="center",
-            text_baseline="middle",
+            text_baseline="bottom",
             text_font_size="11px",
-            text_outline_color="white",
+            y_offset=-size,
+            **paper,
         )
         tooltip = """<div style="text-align: center; padding: 2px">
             <div style="width: 96px; height: 96px; margin: auto; image-rendering: pixelated; background-image:
@@ -465,9 +483,7 @@ def _document(shown: Shown, maps: Sequence[Map]) -> Document:
             <b>@name</b><br>@kind</div>"""
         # Equal codes lie on one point: show at most three of their faces, which fit below each other.
         hover = HoverTool(renderers=[dots], tooltips=tooltip, limit=3)
-        plot.add_tools(
-            WheelZoomTool(name="wheel"), LassoSelectTool(renderers=[dots]), TapTool(renderers=[dots]), hover
-        )
+        plot.add_tools(WheelZoomTool(name="wheel"), LassoSelectTool(renderers=[dots]), TapTool(renderers=[dots]), hover)
         plot.axis.visible = False
         plot.grid.visible = False
         plot.toolbar.logo = None
@@ -500,7 +516,8 @@ def _about(run: Run) -> dict[str, str]:
     learned = f"{config.objective}, {config.head} head, {config.bits} bits, width {config.width:g}"
     what = f"{known}; {learned}; {config.recipe} recipe, {config.epochs} epochs, seed {config.seed}"
     metrics = run.result.get("metrics", {})
-    said = [f"{title} {metrics[name]:.3f}" for name, title in (("map", "seen"), ("unseen_map", "unseen")) if name in metrics]
+    asked = {"map": "known people", "unseen_map": "unseen people"}
+    said = [f"{metrics[name]:.3f} ({who})" for name, who in asked.items() if name in metrics]
     return {"name": run.directory.resolve().name, "what": what, "map": ", ".join(said)}
 
 
