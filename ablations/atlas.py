@@ -187,7 +187,8 @@ def choose(split: Split, most: int = MOST) -> Shown:
     known = split.gallery.num_identities
     files: list[str] = []
     for name, part in parts.items():
-        files += [str(part.files[row]) for row in rows[name]] if getattr(part, "files", None) is not None else []
+        known_files = getattr(part, "files", None)
+        files += [] if known_files is None else known_files[rows[name]].tolist()
     names = split.gallery.names + ([] if split.new_gallery is None else split.new_gallery.names)
     labels = [parts[name].labels[rows[name]] + known * name.startswith("new_") for name in parts]
     images = [parts[name].images[rows[name]] for name in parts]
@@ -441,13 +442,17 @@ def _document(shown: Shown, maps: Sequence[Map]) -> Document:
     document = Document()
     for index, one in enumerate(maps):
         plot = figure(
-            name=f"map{index}", tools="pan,box_zoom,reset", output_backend="webgl", sizing_mode="stretch_both"
+            name=f"map{index}",
+            tools="pan,box_zoom,reset",
+            y_range=DataRange1d(range_padding=0.2),  # room for a name above the uppermost faces
+            output_backend="webgl",
+            sizing_mode="stretch_both",
         )
         at: Any = {"x": f"x{index}", "y": f"y{index}"}
         links = ColumnDataSource({name: [] for name in ("x0", "y0", "x1", "y1", "color", "dash")}, name=f"links{index}")
         plot.segment("x0", "y0", "x1", "y1", source=links, line_color="color", line_dash="dash", line_width=2)
         mapper = LinearColorMapper(
-            PALETTE, low=-0.5, high=len(PALETTE) - 0.5, nan_color="#d0d0d0", name=f"colors{index}"
+            palette=PALETTE, low=-0.5, high=len(PALETTE) - 0.5, nan_color="#d0d0d0", name=f"colors{index}"
         )
         view = CDSView(filter=BooleanFilter(name="visible"))
         dots = plot.scatter(
@@ -461,7 +466,7 @@ def _document(shown: Shown, maps: Sequence[Map]) -> Document:
             line_width=0.5,
             nonselection_alpha=0.12,
         )
-        ringed = CDSView(filter=IndexFilter(np.flatnonzero(one.found.wrong).tolist(), name=f"wrong{index}"))
+        ringed = CDSView(filter=IndexFilter(indices=np.flatnonzero(one.found.wrong).tolist(), name=f"wrong{index}"))
         ring: Any = {"fill_color": None, "line_color": "#d55e00", "line_width": 2}
         plot.scatter(**at, source=source, view=ringed, marker="circle", size=2 * size, nonselection_alpha=0.25, **ring)
         plot.scatter(
