@@ -4,7 +4,11 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const byId = (id) => document.getElementById(id);
   const TYPES = { uint8: Uint8Array, int32: Int32Array, float32: Float32Array };
-  const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  function bytes(text) {
+    const letters = atob(text), made = new Uint8Array(letters.length);
+    for (let i = 0; i < letters.length; i++) made[i] = letters.charCodeAt(i);
+    return made;
+  }
   const unpack = ({ type, data }) => new TYPES[type](bytes(data).buffer);
 
   const label = unpack(data.label), kind = unpack(data.kind), n = label.length;
@@ -12,7 +16,7 @@
     const arrays = ["codes", "neighbors", "distances", "ap", "wrong", "to_center"];
     return { ...map, ...Object.fromEntries(arrays.map((name) => [name, unpack(map[name])])) };
   });
-  const k = maps[0].neighbors.length / n;
+  const k = maps[0].neighbors.length / n, everybody = [...label.keys()];
   const name = (i) => data.people[label[i]];
   const isQuery = (i) => kind[i] % 2 === 0;
   const bit = (map, i, b) => (map.codes[i * Math.ceil(map.bits / 8) + (b >> 3)] >> (7 - (b & 7))) & 1;
@@ -66,7 +70,7 @@
 
   // --- the answer: the face, and what is nearest to it on either map ---
   const answer = byId("answer");
-  let focus = -1, touched = null;
+  let focus = -1, touched = null, hidden = new Set();
   for (const map of document.querySelectorAll(".map")) map.addEventListener("pointerdown", () => (touched = map));
 
   const bits = (count) => `${count} ${count === 1 ? "bit" : "bits"}`;
@@ -88,7 +92,7 @@
     const mark = element("b", { className: same ? "right" : "wrong" }, `${at - i * k + 1} ${same ? "✓" : "✗"} `);
     const line = element("span", { className: "line", title: name(other) }, mark, `${apart} · ${name(other)}`);
     const says = element("span", {}, line, made);
-    const button = element("button", { className: "neighbor", type: "button", onclick: () => select([other]) });
+    const button = element("button", { className: "neighbor", type: "button", onclick: () => click(other, []) });
     button.append(face(other), says);
     return element("li", {}, button);
   }
@@ -106,7 +110,7 @@
     if (focus < 0) return answer.replaceChildren();
     const file = data.files.length ? `, ${data.files[focus]}` : "";
     const about = element("div", {}, element("b", {}, name(focus)), ` · ${data.kinds[kind[focus]]}${file}`);
-    const close = element("button", { type: "button", ariaLabel: "close", onclick: () => select([]) }, "✕");
+    const close = element("button", { type: "button", ariaLabel: "close", onclick: clear }, "✕");
     const parts = [element("div", { id: "about" }, face(focus, true), about, close)];
     if (chosen.length > 1) parts.push(selectedFaces(chosen));
     const answers = element("div", { className: "answers" }, ...maps.map((map) => oneAnswer(map, focus)));
@@ -120,7 +124,7 @@
     const list = element("div", { className: "selected" });
     for (const i of chosen.slice(0, most)) {
       const look = { type: "button", title: `${name(i)}, ${data.kinds[kind[i]]}`, className: i === focus ? "now" : "" };
-      list.append(element("button", { ...look, onclick: () => { focus = i; showAnswer(chosen); } }, face(i)));
+      list.append(element("button", { ...look, onclick: () => focusOn(i, chosen) }, face(i)));
     }
     if (chosen.length > most) list.append(`and ${(chosen.length - most).toLocaleString("en")} more, all in the CSV`);
     return list;
@@ -144,18 +148,43 @@
     model("focus").data = at;
   }
 
-  // --- what is selected, on both maps ---
-  function select(indices) {
-    source.selected.indices = indices;
+  // --- what is selected, on both maps: one face by a click, many by the lasso or by name ---
+  function focusOn(i, chosen) {
+    focus = i;
+    showAnswer(chosen);
+  }
+
+  function clear() {
+    if (source.selected.indices.length) source.selected.indices = [];
+    else focusOn(-1, []);
+  }
+
+  const selected = () => [...source.selected.indices].sort((i, j) => i - j);  // queries come first
+
+  // A click on a face of many that are selected leaves them selected.
+  function click(i, here) {
+    const many = source.selected.indices.includes(i);
+    if (!many && source.selected.indices.length) source.selected.indices = [];
+    focusOn(i, many ? selected() : here);
   }
 
   source.selected.properties.indices.change.connect(() => {
-    const chosen = [...source.selected.indices].sort((i, j) => i - j);  // queries come first
-    focus = chosen.length ? chosen[0] : -1;
-    byId("save").textContent = chosen.length ? `Save ${chosen.length.toLocaleString("en")} as CSV` : "Save all as CSV";
-    byId("status").textContent = chosen.length > 1 ? `${chosen.length.toLocaleString("en")} faces selected` : "";
-    showAnswer(chosen);
+    const chosen = selected();
+    focusOn(chosen.length ? chosen[0] : -1, chosen);
+    const count = chosen.length.toLocaleString("en");
+    byId("save").textContent = chosen.length ? `Save ${count} as CSV` : "Save all as CSV";
+    byId("status").textContent = chosen.length ? `${count} selected` : "";
   });
+
+  plots.forEach((plot, m) => plot.on_event("tap", ({ x, y }) => {
+    const across = plot.inner_width / (plot.x_range.end - plot.x_range.start);
+    const up = plot.inner_height / (plot.y_range.end - plot.y_range.start);
+    const apart = (i) => Math.hypot((place[m].x[i] - x) * across, (place[m].y[i] - y) * up);  // in pixels
+    const there = everybody.filter((i) => !hidden.has(i) && apart(i) < 16).sort((i, j) => apart(i) - apart(j));
+    if (!there.length) return clear();
+    const nearest = apart(there[0]);
+    click(there[0], there.filter((i) => apart(i) < nearest + 1));  // equal codes lie on one place
+  }));
 
   // --- find, show, colour ---
   const plain = (text) => text.toLowerCase().replaceAll("_", " ").trim();
@@ -165,20 +194,20 @@
     let people = data.people.map((_, person) => person).filter((person) => plain(data.people[person]).includes(wanted));
     const exact = people.filter((person) => plain(data.people[person]) === wanted);
     people = new Set(exact.length ? exact : wanted ? people : []);
-    select([...label.keys()].filter((i) => people.has(label[i])));
+    source.selected.indices = everybody.filter((i) => people.has(label[i]));
     if (wanted && !people.size) byId("status").textContent = "no such person";
   };
 
   const isWrong = (i, which) => (which === "wrong" ? maps.some((map) => map.wrong[i]) :
     maps[which].wrong[i] && !maps[1 - which].wrong[i]);
   byId("show").onchange = () => {
-    const which = byId("show").value, visible = [...label.keys()].map((i) => which === "all" || Boolean(isWrong(i, which)));
+    const which = byId("show").value, visible = everybody.map((i) => which === "all" || Boolean(isWrong(i, which)));
+    hidden = new Set(everybody.filter((i) => !visible[i]));
     maps.forEach((map, m) => {
-      plots[m].renderers.find((one) => one.glyph.marker?.field).view.filter.booleans = visible;
-      model(`wrong${m}`).indices = [...label.keys()].filter((i) => map.wrong[i] && visible[i]);
+      model(`visible${m}`).booleans = visible;
+      model(`wrong${m}`).indices = everybody.filter((i) => map.wrong[i] && visible[i]);
     });
-    const count = visible.filter(Boolean).length;
-    byId("status").textContent = which === "all" ? "" : `${count.toLocaleString("en")} wrong`;
+    byId("status").textContent = which === "all" ? "" : `${(n - hidden.size).toLocaleString("en")} wrong`;
   };
 
   const persons = source.data.value0;
@@ -246,7 +275,7 @@
 
   // --- what is selected, or everything, as CSV ---
   byId("save").onclick = () => {
-    const chosen = source.selected.indices.length ? [...source.selected.indices].sort((i, j) => i - j) : [...label.keys()];
+    const chosen = source.selected.indices.length ? selected() : everybody;
     const header = ["name", "kind", ...(data.files.length ? ["file"] : [])];
     for (const { title } of maps) {
       header.push(...["x", "y", "average precision", "wrong", "nearest", "distance"].map((column) => `${title}: ${column}`));

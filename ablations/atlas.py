@@ -29,8 +29,10 @@ from .run_directory import PARTS
 
 if TYPE_CHECKING:
     from bokeh.document import Document
+    from bokeh.models import Range1d
 
 MOST = 20_000  # faces on a page
+FEW = 2_000  # on a map that draws each with an edge, which takes as long again
 KINDS = ("query", "gallery", "unseen query", "unseen gallery")  # in the order of PARTS
 MARKERS = ("triangle", "circle", "diamond", "square")
 # Without white and black, which are paper and outlines, and grey, which has no value.
@@ -322,7 +324,7 @@ def page(runs: Sequence[Run], shown: Shown, maps: Sequence[Map], sampled: bool =
         recorded=[bool(run.recorded) for run in runs],
         # In a script of HTML "<" might end it.
         data=json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
-        libraries=Resources(mode="inline", components=["bokeh", "bokeh-gl"]).js_raw,
+        libraries=Resources(mode="inline", components=["bokeh"]).js_raw,
         style=style,
         script=script,
     )
@@ -411,12 +413,10 @@ def _document(shown: Shown, maps: Sequence[Map]) -> Document:
         BooleanFilter,
         CDSView,
         ColumnDataSource,
-        DataRange1d,
         HoverTool,
         IndexFilter,
         LassoSelectTool,
         LinearColorMapper,
-        TapTool,
         WheelZoomTool,
     )
     from bokeh.plotting import figure
@@ -441,59 +441,62 @@ def _document(shown: Shown, maps: Sequence[Map]) -> Document:
     focus = ColumnDataSource({f"{axis}{index}": [] for index in range(len(maps)) for axis in "xy"}, name="focus")
     document = Document()
     for index, one in enumerate(maps):
+        x_range, y_range = (_range(values, part) for values, part in zip(one.points.T, (0.05, 0.1), strict=True))
         plot = figure(
-            name=f"map{index}",
-            tools="pan,box_zoom,reset",
-            y_range=DataRange1d(range_padding=0.2),  # room for a name above the uppermost faces
-            output_backend="webgl",
-            sizing_mode="stretch_both",
+            name=f"map{index}", tools="pan,box_zoom,reset", x_range=x_range, y_range=y_range, sizing_mode="stretch_both"
         )
         at: Any = {"x": f"x{index}", "y": f"y{index}"}
-        links = ColumnDataSource({name: [] for name in ("x0", "y0", "x1", "y1", "color", "dash")}, name=f"links{index}")
-        plot.segment("x0", "y0", "x1", "y1", source=links, line_color="color", line_dash="dash", line_width=2)
         mapper = LinearColorMapper(
             palette=PALETTE, low=-0.5, high=len(PALETTE) - 0.5, nan_color="#d0d0d0", name=f"colors{index}"
         )
-        view = CDSView(filter=BooleanFilter(name="visible"))
+        view = CDSView(filter=BooleanFilter(name=f"visible{index}"))
+        edge: Any = {"line_color": "edge" if n <= FEW else None, "line_width": 0.5}
+        color: Any = {"field": f"value{index}", "transform": mapper}
         dots = plot.scatter(
             **at,
             source=source,
             view=view,
             marker="marker",
             size=size,
-            fill_color={"field": f"value{index}", "transform": mapper},
-            line_color="edge",
-            line_width=0.5,
+            fill_color=color,
             nonselection_alpha=0.12,
+            **edge,
         )
         ringed = CDSView(filter=IndexFilter(indices=np.flatnonzero(one.found.wrong).tolist(), name=f"wrong{index}"))
         ring: Any = {"fill_color": None, "line_color": "#d55e00", "line_width": 2}
         plot.scatter(**at, source=source, view=ringed, marker="circle", size=2 * size, nonselection_alpha=0.25, **ring)
-        plot.scatter(
-            **at, source=focus, marker="circle", size=2 * size + 6, fill_color=None, line_width=3, line_color="black"
-        )
+
+        # What a click changes lies above the dots, so that these need not be drawn again.
         names = ColumnDataSource({"x": [], "y": [], "text": []}, name=f"names{index}")
-        paper: Any = {"background_fill_color": "white", "background_fill_alpha": 0.6}
-        plot.text(
-            source=names,
-            text_align="center",
-            text_baseline="bottom",
-            text_font_size="11px",
-            y_offset=-size,
-            **paper,
-        )
+        look: Any = {"text_align": "center", "text_baseline": "bottom", "text_font_size": "11px", "y_offset": -size}
+        look |= {"background_fill_color": "white", "background_fill_alpha": 0.6}
+        plot.text(source=names, level="overlay", **look)
+        links = ColumnDataSource({name: [] for name in ("x0", "y0", "x1", "y1", "color", "dash")}, name=f"links{index}")
+        above: Any = {"level": "overlay", "line_width": 3}
+        plot.segment("x0", "y0", "x1", "y1", source=links, line_color="color", line_dash="dash", **above)
+        around: Any = {"fill_color": None, "line_color": "black", **above}
+        plot.scatter(**at, source=focus, marker="circle", size=2 * size + 6, **around)
         tooltip = """<div style="text-align: center; padding: 2px">
             <div style="width: 96px; height: 96px; margin: auto; image-rendering: pixelated; background-image:
             var(--sprite); background-size: var(--sprite-size); background-position: @across% @down%"></div>
             <b>@name</b><br>@kind</div>"""
         # Equal codes lie on one point: show at most three of their faces, which fit below each other.
         hover = HoverTool(renderers=[dots], tooltips=tooltip, limit=3)
-        plot.add_tools(WheelZoomTool(name="wheel"), LassoSelectTool(renderers=[dots]), TapTool(renderers=[dots]), hover)
+        plot.add_tools(WheelZoomTool(name="wheel"), LassoSelectTool(renderers=[dots]), hover)
         plot.axis.visible = False
         plot.grid.visible = False
         plot.toolbar.logo = None
         document.add_root(plot)
     return document
+
+
+def _range(values: np.ndarray, part: float) -> Range1d:
+    """From the least to the greatest of the values, and a part of that more on either side."""
+    from bokeh.models import Range1d
+
+    low, high = float(values.min()), float(values.max())
+    more = part * (high - low) or 1.0
+    return Range1d(start=low - more, end=high + more)
 
 
 def _titles(runs: Sequence[Run]) -> list[str]:
