@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from bokeh.models import Range1d
 
 MOST = 20_000  # faces on a page
+NEIGHBORS = 8  # that a click shows
 FEW = 2_000  # on a map that draws each with an edge, which takes as long again
 KINDS = ("query", "gallery", "unseen query", "unseen gallery")  # in the order of PARTS
 MARKERS = ("triangle", "circle", "diamond", "square")
@@ -109,7 +110,7 @@ def atlas(
     runs: Sequence[str | os.PathLike[str]],
     *,
     most: int = MOST,
-    neighbors: int = 8,
+    neighbors: int = NEIGHBORS,
     perplexity: float = 30,
     own_code: bool = False,
 ) -> str:

@@ -149,12 +149,14 @@ def _tune(options: argparse.Namespace) -> int:
 
 
 def _atlas(options: argparse.Namespace) -> int:
-    from .atlas import atlas  # figures, which no other verb needs, take a second to import
+    from .atlas import MOST, NEIGHBORS, atlas  # figures, which no other verb needs, take a second to import
 
     runs = [options.run] if options.other is None else [options.run, options.other]
     beside = "" if options.other is None else f"_{options.other.resolve().name}"
     path = options.out or options.run / f"atlas{beside}.html"
-    page = atlas(runs, most=options.most, neighbors=options.neighbors, own_code=options.own_code).encode()
+    page = atlas(
+        runs, most=options.most or MOST, neighbors=options.neighbors or NEIGHBORS, own_code=options.own_code
+    ).encode()
     write_atomically(path, page)
     print(f"atlas: {path} ({len(page) / 1e6:.1f} MB)")
     return 0
@@ -248,10 +250,8 @@ def _parser() -> argparse.ArgumentParser:
     showing.add_argument(
         "--out", type=_directory, metavar="FILE", help="where the page goes (default: atlas.html in RUN)"
     )
-    showing.add_argument(
-        "--most", type=_positive, default=20_000, metavar="N", help="faces, of a larger data set a sample (20000)"
-    )
-    showing.add_argument("--neighbors", type=_positive, default=8, metavar="K", help="of each face (default: 8)")
+    showing.add_argument("--most", type=_positive, metavar="N", help="show a sample of N faces of a larger data set")
+    showing.add_argument("--neighbors", type=_positive, metavar="K", help="show the K nearest of a face")
     showing.add_argument("--own-code", action="store_true", help="let the file of a method of one's own, in RUN, run")
     for verb in (running, reporting, tuning):
         verb.add_argument("suite", metavar="SUITE", help="a name from `list`, or a YAML file")
