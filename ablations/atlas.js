@@ -107,6 +107,7 @@
   function showAnswer(chosen) {
     answer.hidden = focus < 0;
     drawLinks();
+    answer.dataset.face = focus;
     if (focus < 0) return answer.replaceChildren();
     const file = data.files.length ? `, ${data.files[focus]}` : "";
     const about = element("div", {}, element("b", {}, name(focus)), ` · ${data.kinds[kind[focus]]}${file}`);
