@@ -24,9 +24,11 @@ import numpy as np
 import psutil
 import pytest
 
-from ablations.atlas import Found, Shown, atlas, choose, find, read_run
-from dcbh_core import load_split
-from tests.test_atlas import HOSTILE, write_folder, write_trained
+from ablations.atlas import Found, Map, Run, Shown, choose, find
+from ablations.atlas import page as page_of
+from dcbh_core import DCBH, Config, Faces, Split
+from tests.conftest import synthetic_faces
+from tests.test_atlas import HOSTILE, NAMES
 
 ROOT = Path(__file__).resolve().parent.parent
 if TYPE_CHECKING:
@@ -271,21 +273,36 @@ class Atlas:
 
     def chosen(self) -> list[list[int]]:
         """The faces that are selected, on either map."""
-        selected = "Bokeh.index.roots.map((plot) => [...plot.model.renderers[0].data_source.selected.indices])"
+        selected = "[0, 1].map((m) => [...DOTS(m).data_source.selected.indices])"
         return [sorted(one) for one in self.page.evaluate(selected)]
 
 
 @pytest.fixture(scope="module")
 def atlas_file(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Shown, list[np.ndarray]]:
-    directory = tmp_path_factory.mktemp("atlas")
-    root = write_folder(directory / "faces")
-    fields = {"dataset": "folder", "root": str(root), "new_people": 0.3}
-    runs = [write_trained(directory / name, **fields, seed=seed) for seed, name in enumerate(("first", "second"))]
-    path = directory / "atlas.html"
-    path.write_text(atlas(runs), encoding="utf-8")
-    models = [read_run(run).model for run in runs]
-    shown = choose(load_split(models[0].config))
-    return path, shown, [model.encode(shown.faces.images) for model in models]
+    """The page of two runs that were not trained: made-up codes, some near those of others."""
+    people, rng = synthetic_faces(len(NAMES), 6), np.random.default_rng(0)
+    is_query = np.arange(len(people)) % 6 < 2
+    known = people.labels < 7
+    gallery, queries, new_gallery, new_queries = (
+        Faces(people.images[part], people.labels[part] - 7 * new, NAMES[7:] if new else NAMES[:7])
+        for new, part in (
+            (False, known & ~is_query),
+            (False, known & is_query),
+            (True, ~known & ~is_query),
+            (True, ~known & is_query),
+        )
+    )
+    shown = choose(Split(gallery, gallery, queries, new_gallery, new_queries))
+    own = rng.random((len(NAMES), 12)) < 0.5
+    codes = [own[shown.faces.labels] ^ (rng.random((len(shown.faces), 12)) < flips) for flips in (0.15, 0.2)]
+    runs = [Run(Path(f"seed-{seed}"), DCBH(Config(bits=12, width=0.05, seed=seed), 7), {}, {}) for seed in (0, 1)]
+    maps = [
+        Map(f"seed {seed}: 12 bits", "bits", one, rng.normal(size=(len(one), 2)), find(one, shown, 8))
+        for seed, one in enumerate(codes)
+    ]
+    path = tmp_path_factory.mktemp("atlas") / "atlas.html"
+    path.write_text(page_of(runs, shown, maps), encoding="utf-8")
+    return path, shown, codes
 
 
 @pytest.fixture(params=["desktop", "phone"])
@@ -294,6 +311,7 @@ def opened(browser: Browser, atlas_file: Any, request: pytest.FixtureRequest) ->
     with offline(browser, phone=request.param == "phone") as page:
         page.goto(path.as_uri())
         page.locator("body[data-ready]").wait_for()
+        page.evaluate("window.DOTS = (m) => Bokeh.documents[0].get_model_by_name(`map${m}`).renderers[0]")
         yield Atlas(page, shown, codes)
         sideways = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert sideways <= 0, f"the atlas is {sideways} pixels wider than the window"
@@ -349,7 +367,7 @@ def test_who_is_found_by_name_on_the_atlas_is_selected_on_both_maps(opened):
 def test_the_atlas_shows_what_is_wrong_alone(opened):
     first, second = (found.wrong for found in opened.found)
     assert first.any() and (first != second).any()
-    visible = "Bokeh.index.roots.map((plot) => plot.model.renderers[0].view.filter.booleans)"
+    visible = "[0, 1].map((m) => DOTS(m).view.filter.booleans)"
     for choice, expected in (("wrong", first | second), ("0", first & ~second), ("1", second & ~first)):
         opened.page.locator("#show").select_option(choice)
         assert opened.page.evaluate(visible) == [expected.tolist()] * 2
@@ -360,7 +378,7 @@ def test_the_atlas_shows_what_is_wrong_alone(opened):
 
 def test_the_atlas_is_coloured_by_precision_by_one_bit_and_by_the_distance_to_the_centre(opened):
     def values() -> np.ndarray:
-        drawn = "[0, 1].map((m) => [...Bokeh.index.roots[m].model.renderers[0].data_source.data[`value${m}`]])"
+        drawn = "[0, 1].map((m) => [...DOTS(m).data_source.data[`value${m}`]])"
         return np.array(opened.page.evaluate(drawn), float)
 
     people = values()
