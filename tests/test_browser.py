@@ -60,6 +60,10 @@ PLACE_OF_A_FACE = """() => {
 }"""
 
 
+# The dots of a map of an atlas.
+DOTS = "() => { window.DOTS = (m) => Bokeh.documents[0].get_model_by_name(`map${m}`).renderers[0]; }"
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
@@ -311,7 +315,7 @@ def opened(browser: Browser, atlas_file: Any, request: pytest.FixtureRequest) ->
     with offline(browser, phone=request.param == "phone") as page:
         page.goto(path.as_uri())
         page.locator("body[data-ready]").wait_for()
-        page.evaluate("window.DOTS = (m) => Bokeh.documents[0].get_model_by_name(`map${m}`).renderers[0]")
+        page.evaluate(DOTS)
         yield Atlas(page, shown, codes)
         sideways = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert sideways <= 0, f"the atlas is {sideways} pixels wider than the window"
