@@ -1,4 +1,4 @@
-"""The command line: ``python -m ablations list | run | status | report | tune | score | map``."""
+"""The command line: ``python -m ablations list | run | status | report | tune | atlas | map | score``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dcbh_core.notes import as_note
+from dcbh_core.saving import write_atomically
 
 from .execution import NotebookError
 from .records import record, record_figure
@@ -163,6 +164,20 @@ def _map(options: argparse.Namespace) -> int:
     return 0
 
 
+def _atlas(options: argparse.Namespace) -> int:
+    from .atlas import MOST, NEIGHBORS, atlas  # figures, which no other verb needs, take a second to import
+
+    runs = [options.run] if options.other is None else [options.run, options.other]
+    beside = "" if options.other is None else f"_{options.other.resolve().name}"
+    path = options.out or options.run / f"atlas{beside}.html"
+    page = atlas(
+        runs, most=options.most or MOST, neighbors=options.neighbors or NEIGHBORS, own_code=options.own_code
+    ).encode()
+    write_atomically(path, page)
+    print(f"atlas: {path} ({len(page) / 1e6:.1f} MB)")
+    return 0
+
+
 def _suite(options: argparse.Namespace) -> Suite:
     """The suite that is asked for, with its ``--set`` and ``--where``."""
     return load_suite(options.suite).with_settings(_fields(options.set)).where(_fields(options.where))
@@ -218,7 +233,7 @@ def _part(text: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ablations", description="Run ablations of DCBH, and report them.")
-    verbs = parser.add_subparsers(required=True, metavar="list | run | status | report | tune | score | map")
+    verbs = parser.add_subparsers(required=True, metavar="list | run | status | report | tune | atlas | map | score")
     listing = verbs.add_parser("list", help="say which suites there are, what each answers, and its number of runs")
     listing.set_defaults(do=_list)
     running = verbs.add_parser(
@@ -267,6 +282,18 @@ def _parser() -> argparse.ArgumentParser:
     mapping.set_defaults(do=_map)
     mapping.add_argument("run", type=_directory, metavar="RUN", help="the directory of a run")
     mapping.add_argument("--out", type=_directory, metavar="FILE", help="default: map.csv in that directory")
+    showing = verbs.add_parser("atlas", help="make a page of all faces of a run, or of two: maps that say why")
+    showing.set_defaults(do=_atlas)
+    showing.add_argument("run", type=_directory, metavar="RUN", help="a run directory, such as runs/complete/NAME")
+    showing.add_argument(
+        "other", nargs="?", type=_directory, metavar="RUN2", help="another run on the same faces, to be shown beside it"
+    )
+    showing.add_argument(
+        "--out", type=_directory, metavar="FILE", help="where the page goes (default: atlas.html in RUN)"
+    )
+    showing.add_argument("--most", type=_positive, metavar="N", help="show a sample of N faces of a larger data set")
+    showing.add_argument("--neighbors", type=_positive, metavar="K", help="show the K nearest of a face")
+    showing.add_argument("--own-code", action="store_true", help="let the file of a method of one's own, in RUN, run")
     for verb in (running, reporting, tuning):
         verb.add_argument("suite", metavar="SUITE", help="a name from `list`, or a YAML file")
         verb.add_argument(

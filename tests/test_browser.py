@@ -1,4 +1,4 @@
-"""The notebooks in a real browser: notebook 6 run in JupyterLab, and all pages of the book with the network cut.
+"""In a real browser: notebook 6 run in JupyterLab, and atlas and all pages of the book with the network cut.
 
 Screenshots are kept in ``runs/screenshots``.
 """
@@ -6,6 +6,7 @@ Screenshots are kept in ``runs/screenshots``.
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import os
 import re
@@ -19,12 +20,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nbformat
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
 
+from ablations.atlas import Found, Map, Run, Shown, choose, find
+from ablations.atlas import page as page_of
 from ablations.pages import REPORT_STYLE, html_page
 from ablations.writing import markdown
+from dcbh_core import DCBH, Config, Faces, Split
+from tests.conftest import synthetic_faces
+from tests.test_atlas import HOSTILE, NAMES
 
 ROOT = Path(__file__).resolve().parent.parent
 if TYPE_CHECKING:
@@ -43,9 +50,9 @@ SCREENSHOTS = ROOT / "runs/screenshots"
 JUPYTER_PLACES = ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR")
 PATIENCE = 300  # seconds for notebook 6 in JupyterLab, from "Run All Cells" to an idle kernel
 
-# The place of one face on the first map of a Bokeh page, in pixels of the window, and the name of its person.
+# The place of one face on the first map of an atlas, in pixels of the window, and the name of its person.
 PLACE_OF_A_FACE = """() => {
-    const [root] = Bokeh.index.roots, [plot] = root.child_views;
+    const [plot] = Bokeh.index.roots;
     const glyphs = plot.model.renderers[0], data = glyphs.data_source.data, at = %d;
     const canvas = plot.canvas_view.el.getBoundingClientRect();
     return {
@@ -54,6 +61,10 @@ PLACE_OF_A_FACE = """() => {
         name: data.name[at],
     };
 }"""
+
+
+# The dots of a map of an atlas.
+DOTS = "() => { window.DOTS = (m) => Bokeh.documents[0].get_model_by_name(`map${m}`).renderers[0]; }"
 
 
 @pytest.fixture(scope="module")
@@ -156,19 +167,20 @@ def hover_a_face(page: Page, frame: Frame, picture: str, at: int = 0) -> None:
     x, y = around["x"] + place["x"], around["y"] + place["y"]
     page.mouse.move(x - 3, y)
     page.mouse.move(x, y, steps=3)
-    faces = frame.locator(".bk-Tooltip img:visible")
+    faces = frame.locator('.bk-Tooltip [style*="--sprite"]:visible')
     faces.first.wait_for()
     assert 1 <= faces.count() <= 3
     for face in faces.all():
-        assert face.evaluate("face => face.decode().then(() => face.naturalWidth)") == 32
+        assert face.evaluate("face => getComputedStyle(face).backgroundImage").startswith('url("blob:')
     assert place["name"] in frame.locator(".bk-Tooltip b:visible").all_inner_texts()
     page.screenshot(path=SCREENSHOTS / f"{picture}.png")
 
 
 @contextlib.contextmanager
-def offline(browser: Browser) -> Iterator[Page]:
-    """A window without a network. Nothing may ask for one, and no script may complain."""
-    context = browser.new_context(offline=True, viewport={"width": 1200, "height": 900})
+def offline(browser: Browser, phone: bool = False) -> Iterator[Page]:
+    """A window without a network, of a desktop or a phone. Nothing may ask for one, and no script may complain."""
+    size: Any = {"width": 390, "height": 844} if phone else {"width": 1200, "height": 900}
+    context = browser.new_context(offline=True, viewport=size, has_touch=phone, is_mobile=phone)
     asked: list[str] = []
     complaints: list[str] = []
 
@@ -229,9 +241,9 @@ def test_notebook_6_runs_in_jupyterlab_and_shows_the_face_under_the_mouse(execut
     hover_a_face(page, frame.element_handle().content_frame(), "jupyterlab_face")
 
 
-def test_the_map_that_notebook_6_exports_shows_the_face_with_the_network_cut(browser, executed, workplace):
+def test_the_atlas_that_notebook_6_exports_shows_the_face_with_the_network_cut(browser, executed, workplace):
     with offline(browser) as page:
-        page.goto((workplace / "runs/train/codes.html").as_uri())
+        page.goto((workplace / "runs/train/atlas.html").as_uri())
         hover_a_face(page, page.main_frame, "exported_face")
 
 
@@ -250,6 +262,173 @@ def test_the_check_with_the_network_cut_sees_who_asks_for_it_and_what_complains(
     for path, found in ((asking, "example.org"), (complaining, "undefined")):
         with pytest.raises(AssertionError, match=found):
             visit(path)
+
+
+class Atlas:
+    """An atlas of two runs, with unseen people and hostile names, in a window; and what is true of it."""
+
+    def __init__(self, page: Page, shown: Shown, codes: list[np.ndarray]):
+        self.page, self.shown, self.codes = page, shown, codes
+        self.found: list[Found] = [find(one, shown, 8) for one in codes]
+
+    def place(self, face: int) -> tuple[float, float]:
+        """Of a face on the first map, in pixels of the window."""
+        self.page.locator("#map0").scroll_into_view_if_needed()
+        self.page.wait_for_timeout(300)
+        at = self.page.evaluate(PLACE_OF_A_FACE % face)
+        return at["x"], at["y"]
+
+    def chosen(self) -> list[list[int]]:
+        """The faces that are selected, on either map."""
+        selected = "[0, 1].map((m) => [...DOTS(m).data_source.selected.indices])"
+        return [sorted(one) for one in self.page.evaluate(selected)]
+
+
+@pytest.fixture(scope="module")
+def atlas_file(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Shown, list[np.ndarray]]:
+    """The page of two runs that were not trained: made-up codes, some near those of others."""
+    people, rng = synthetic_faces(len(NAMES), 6), np.random.default_rng(0)
+    is_query = np.arange(len(people)) % 6 < 2
+    known = people.labels < 7
+    gallery, queries, new_gallery, new_queries = (
+        Faces(people.images[part], people.labels[part] - 7 * new, NAMES[7:] if new else NAMES[:7])
+        for new, part in (
+            (False, known & ~is_query),
+            (False, known & is_query),
+            (True, ~known & ~is_query),
+            (True, ~known & is_query),
+        )
+    )
+    shown = choose(Split(gallery, gallery, queries, new_gallery, new_queries))
+    own = rng.random((len(NAMES), 12)) < 0.5
+    codes = [own[shown.faces.labels] ^ (rng.random((len(shown.faces), 12)) < flips) for flips in (0.15, 0.2)]
+    runs = [Run(Path(f"seed-{seed}"), DCBH(Config(bits=12, width=0.05, seed=seed), 7), {}, {}) for seed in (0, 1)]
+    maps = [
+        Map(f"seed {seed}: 12 bits", "bits", one, rng.normal(size=(len(one), 2)), find(one, shown, 8))
+        for seed, one in enumerate(codes)
+    ]
+    path = tmp_path_factory.mktemp("atlas") / "atlas.html"
+    path.write_text(page_of(runs, shown, maps), encoding="utf-8")
+    return path, shown, codes
+
+
+@pytest.fixture(params=["desktop", "phone"])
+def opened(browser: Browser, atlas_file: Any, request: pytest.FixtureRequest) -> Iterator[Atlas]:
+    path, shown, codes = atlas_file
+    with offline(browser, phone=request.param == "phone") as page:
+        page.goto(path.as_uri())
+        page.locator("body[data-ready]").wait_for()
+        page.evaluate(DOTS)
+        yield Atlas(page, shown, codes)
+        sideways = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert sideways <= 0, f"the atlas is {sideways} pixels wider than the window"
+        page.screenshot(path=SCREENSHOTS / f"{request.node.name.replace('[', '_').rstrip(']')}.png")
+
+
+def test_a_click_on_the_atlas_says_what_is_nearest_in_both_runs_and_which_bits_differ(opened, request):
+    page, query = opened.page, int(np.flatnonzero(opened.found[0].wrong)[0])
+    place = opened.place(query)
+    (page.touchscreen.tap if "phone" in request.node.name else page.mouse.click)(*place)
+    answers = page.locator(".answers > section")
+    answers.first.wait_for()
+    assert answers.count() == 2
+    boxes = [answer.bounding_box() for answer in answers.all()]
+    assert boxes[0]["y"] == boxes[1]["y"] and boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
+    # Codes may be equal, so another face may lie on the same place: which one answers?
+    focus = int(page.locator("#answer").get_attribute("data-face"))
+    np.testing.assert_array_equal(opened.codes[0][focus], opened.codes[0][query])
+    assert page.locator("#about b").inner_text() == opened.shown.faces.names[opened.shown.faces.labels[focus]]
+    for codes, found, answer in zip(opened.codes, opened.found, answers.all(), strict=True):
+        lines = answer.locator(".neighbor .line").all_inner_texts()
+        strips = answer.locator(".neighbor canvas").all()
+        neighbors = found.neighbors[focus][found.neighbors[focus] >= 0]
+        assert len(lines) == len(strips) == len(neighbors) > 2
+        for line, strip, other, at in zip(lines, strips, neighbors, range(1, 9), strict=False):
+            same = opened.shown.faces.labels[other] == opened.shown.faces.labels[focus]
+            differing = np.flatnonzero(codes[other] != codes[focus]) + 1
+            name = opened.shown.faces.names[opened.shown.faces.labels[other]]
+            assert line == f"{at} {'✓' if same else '✗'} {len(differing)} bit{'s' * (len(differing) != 1)} · {name}"
+            said = ", ".join(map(str, differing)) or "none"
+            assert strip.get_attribute("title") == f"differs in bits {said}"
+        verdict = answer.locator("p").inner_text()
+        assert verdict.startswith("✗ wrong" if found.wrong[focus] else "✓ right")
+        assert verdict.endswith(f"average precision {found.ap[focus]:.2f}")
+    page.get_by_role("button", name="close").click()
+    assert page.locator("#answer").is_hidden()
+
+
+def test_who_is_found_by_name_on_the_atlas_is_selected_on_both_maps(opened):
+    person = opened.shown.faces.names.index(HOSTILE)
+    opened.page.locator("#find").fill("ONERROR")
+    own = np.flatnonzero(opened.shown.faces.labels == person).tolist()
+    assert opened.chosen() == [own, own]
+    assert opened.page.locator("#status").inner_text() == f"{len(own)} selected"
+    assert opened.page.locator("#about b").inner_text() == HOSTILE
+    assert opened.page.locator(".selected button").count() == len(own)
+    assert opened.page.locator("img").count() == 0
+    opened.page.locator("#find").fill("nobody")
+    assert opened.page.locator("#status").inner_text() == "no such person"
+    assert opened.chosen() == [[], []]
+
+
+def test_the_atlas_shows_what_is_wrong_alone(opened):
+    first, second = (found.wrong for found in opened.found)
+    assert first.any() and (first != second).any()
+    visible = "[0, 1].map((m) => DOTS(m).view.filter.booleans)"
+    for choice, expected in (("wrong", first | second), ("0", first & ~second), ("1", second & ~first)):
+        opened.page.locator("#show").select_option(choice)
+        assert opened.page.evaluate(visible) == [expected.tolist()] * 2
+        assert opened.page.locator("#status").inner_text() == f"{expected.sum()} wrong"
+    opened.page.locator("#show").select_option("all")
+    assert np.all(opened.page.evaluate(visible))
+
+
+def test_the_atlas_is_coloured_by_precision_by_one_bit_and_by_the_distance_to_the_centre(opened):
+    def values() -> np.ndarray:
+        drawn = "[0, 1].map((m) => [...DOTS(m).data_source.data[`value${m}`]])"
+        return np.array(opened.page.evaluate(drawn), float)
+
+    people = values()
+    opened.page.locator("#color").select_option("ap")
+    np.testing.assert_allclose(values(), [found.ap for found in opened.found], rtol=1e-6)
+    opened.page.locator("#color").select_option("center")
+    np.testing.assert_allclose(values(), [found.to_center for found in opened.found], rtol=1e-6)
+    opened.page.locator("#color").select_option("bit")
+    opened.page.locator("#bit").fill("11")
+    np.testing.assert_array_equal(values(), [codes[:, 10] for codes in opened.codes])
+    assert "bit 11 of 12" in opened.page.locator("#scale1").inner_text()
+    opened.page.locator("#color").select_option("person")
+    np.testing.assert_array_equal(values(), people)
+
+
+def test_the_lasso_of_the_atlas_lists_its_faces_and_saves_them_as_csv(opened, tmp_path):
+    page, n = opened.page, len(opened.shown.faces)
+    page.evaluate(
+        "Bokeh.index.roots[0].model.toolbar.tools.find((one) => one.type === 'LassoSelectTool').active = true"
+    )
+    opened.place(0)
+    box = page.locator("#map0").bounding_box()
+    left, top, right, low = box["x"] + 8, box["y"] + 8, box["x"] + box["width"] - 50, box["y"] + box["height"] - 12
+    page.mouse.move(left, top)
+    page.mouse.down()
+    for x, y in ((right, top), (right, low), (left, low), (left, top)):
+        page.mouse.move(x, y, steps=8)
+    page.mouse.up()
+    assert opened.chosen() == [list(range(n))] * 2
+    assert page.locator(".selected button").count() == min(n, 60)
+    with page.expect_download() as download:
+        page.locator("#save").click()
+    download.value.save_as(tmp_path / "faces.csv")
+    with (tmp_path / "faces.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == [opened.shown.faces.names[label] for label in opened.shown.faces.labels]
+    assert {row["kind"] for row in rows} == {"query", "gallery", "unseen query", "unseen gallery"}
+    asked = opened.shown.kind % 2 == 0
+    for found, title in zip(opened.found, ("seed 0: 12 bits", "seed 1: 12 bits"), strict=True):
+        wrong = [row[f"{title}: wrong"] for row in rows]
+        assert wrong == [str(int(one)) if query else "" for one, query in zip(found.wrong, asked, strict=True)]
+        distances = [float(row[f"{title}: distance"]) for row in rows]
+        np.testing.assert_array_equal(distances, found.distances[:, 0])
 
 
 @pytest.fixture(scope="module")
