@@ -85,10 +85,10 @@ def check_2(answer: Any) -> Iterator[Verdict]:
         hint = ""
         if got != right:
             hint = {
+                right - 1: " (with so few one stranger or more is expected)",
                 _bits_needed(n, 0): " (this forgets all but the equal codes)",
                 _bits_needed(n, radius, exactly=True): " (this counts distance exactly r, and forgets those below)",
                 _bits_needed(n, radius - 1): " (r itself is within the radius, too)",
-                right - 1: " (with so few one stranger or more is expected)",
             }.get(got, " (too many)" if got > right else " (too few)")
         yield got == right, f"{n:,} strangers, radius {radius}: {got} bits{hint}."
 

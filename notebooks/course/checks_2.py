@@ -28,7 +28,7 @@ def check_1(answer: Any) -> Iterator[Verdict]:
     yield got.shape == (5, 4), ended(f"5 descriptors of 24 entries, blocks of 6: you give shape {got.shape}{hint}")
     yield got.dtype.kind == "f", f"The relaxed code is made of floating-point numbers: you give {got.dtype}."
     for block, who, why in (
-        (np.zeros(6), "A flat block, all entries equal", "what is the share of each of six?"),
+        (np.full(6, 2.0), "A flat block, all entries equal", "what is the share of each of six?"),
         (np.array([0, 0, 9, 0, 0, 0.0]), "A block with one entry far ahead", "that one has a share of nearly 1"),
     ):
         right, value = _block_layer(block[None], 6)[0, 0], np.asarray(answer(block[None].copy(), 6))[0, 0]
