@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv/bin/python
 INSTALLED := .venv/.installed
 
-.PHONY: ablate test test-faults test-browser bench notebooks book lab clean
+.PHONY: ablate test test-faults test-outcomes test-browser bench notebooks book lab clean
 
 ablate: $(INSTALLED)  ## Train DCBH and its ablations on the ORL faces, and report (five to ten minutes on two cores)
 	$(VENV) -m ablations run orl_quick
@@ -21,6 +21,9 @@ bench: $(INSTALLED)  ## Measure training, evaluation, search and t-SNE on this m
 
 test-faults: $(INSTALLED)  ## Kill, fill up and damage running batches: they must end in the same table (ten to fifteen minutes)
 	$(VENV) -m pytest -m faults tests/test_faults.py
+
+test-outcomes: $(INSTALLED)  ## Run notebooks with another seed and in float32: what their prose relies on must not turn (ten minutes)
+	$(VENV) -m pytest -m outcomes tests/test_outcomes.py
 
 test-browser: $(INSTALLED)  ## Open notebook 6 in JupyterLab and all pages of the book in Chromium (about two minutes)
 	@command -v chromium || command -v google-chrome || test "$$(id -u)" != 0 || \

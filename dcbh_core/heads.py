@@ -61,8 +61,8 @@ class BlockHead(Head):
     def check(cls, block_size: int) -> None:
         if block_size < 3:
             raise ValueError(
-                "block_size must be at least 3: of two entries one always holds half of the softmax, so every bit "
-                f"would be 1, not {block_size}"
+                f"block_size must be at least 3, not {block_size}: of two entries one always holds half of the "
+                "softmax, so every bit would be 1"
             )
 
 

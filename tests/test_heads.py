@@ -43,7 +43,7 @@ def test_a_block_of_two_would_always_give_a_one(seed):
 @pytest.mark.parametrize(
     ("head", "block_size", "message"),
     [
-        ("block", 2, "block_size must be at least 3: .* every bit would be 1, not 2"),
+        ("block", 2, "block_size must be at least 3, not 2: .* every bit would be 1"),
         ("soft_block", 0, "block_size must be even for soft blocks, which compare halves, not 0"),
         ("soft_block", 3, "block_size must be even for soft blocks, which compare halves, not 3"),
         ("fc", 0, "block_size must be at least 1, not 0"),

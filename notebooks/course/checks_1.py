@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import Verdict
+from . import Verdict, close, ended
 
 
 def check_1(answer: Any) -> Iterator[Verdict]:
@@ -16,24 +16,51 @@ def check_1(answer: Any) -> Iterator[Verdict]:
     query = np.array([0b10110010], np.uint8)
     gallery = np.array([[0b10110010], [0b11100011], [0b01001101]], np.uint8)
     got = np.asarray(answer(query, gallery))
-    yield got.shape == (3,), f"One number for each code of the gallery: 3 codes give an array of shape {got.shape}."
-    hint = " (a code is no number: do not subtract)" if abs(int(got[1])) == abs(0b11100011 - 0b10110010) else ""
-    yield int(got[0]) == 0, f"A code is at distance {got[0]} from itself."
-    yield int(got[1]) == 3, f"The two codes that the notebook compares by hand are {got[1]} apart{hint}."
-    yield int(got[2]) == 8, f"A code of 8 bits and its opposite are {got[2]} apart."
+    hint = {
+        (): ": one number is asked for each code, so the sum goes over the bytes of a code, not over all codes",
+        (3, 1): ": this is one number for each byte; a code's bytes have to be added up, whatever their number",
+    }.get(got.shape, ": what is summed over which axis?")
+    right = got.shape == (3,)
+    yield right, ended(f"3 codes in the gallery give an array of shape {got.shape}{'' if right else hint}")
+    itself, three, eight = got.tolist()
+    hint = ": you count the bits that agree" if itself == 8 else ": what does XOR leave of two equal codes?"
+    yield itself == 0, ended(f"A code is at distance {itself} from itself{'' if itself == 0 else hint}")
+    hint = {
+        0b11100011 - 0b10110010: ": a code is no number, do not subtract",
+        0b10110010 - 0b11100011 + 256: ": a code is no number, do not subtract",
+        0b11100011 ^ 0b10110010: ": that is the XOR, read as a number; its ones are to be counted",
+        1: ": that is the number of bytes that differ; how many bits differ in them?",
+        5: ": you count the bits that agree",
+    }.get(abs(three), ": how many ones has their XOR?")
+    yield (
+        three == 3,
+        ended(f"The two codes that the notebook compares by hand are {three} apart{'' if three == 3 else hint}"),
+    )
+    yield (
+        eight == 8,
+        ended(f"A code of 8 bits and its opposite are {eight} apart{'' if eight == 8 else ': and all differ'}"),
+    )
 
     rng = np.random.default_rng(1)
     codes = rng.random((200, 48)) < 0.5
     packed = np.packbits(codes, axis=1)
     right = (codes[0] != codes).sum(1)
     got = np.asarray(answer(packed[0], packed))
-    if got.shape == (200,) and np.array_equal(got, (packed[0] != packed).sum(1)):
-        yield False, "With 6 bytes to a code: this is the number of bytes that differ. How many bits differ in each?"
-    hint = ": shapes must be (200,)" if got.shape != (200,) else ""
-    yield got.shape == (200,) and np.array_equal(got, right), f"200 codes of 48 bits, 6 bytes each{hint}."
-    far = np.asarray(answer(np.zeros(40, np.uint8), np.full((1, 40), 255, np.uint8)))
-    hint = " (256 and more do not fit into a byte)" if int(far.ravel()[0]) == 320 % 256 else ""
-    yield int(far.ravel()[0]) == 320, f"Two opposite codes of 320 bits are {far.ravel()[0]} apart{hint}."
+    if got.shape != (200,):
+        hint = f": 200 distances are asked for, you give shape {got.shape}"
+    elif np.array_equal(got, (packed[0] != packed).sum(1)):
+        hint = ": this is the number of bytes that differ; how many bits differ in each?"
+    elif np.array_equal(got, np.bitwise_count(packed[0] ^ packed)[:, 0]):
+        hint = ": this is the first byte alone"
+    elif (off := int(np.argmax(got != right))) or got[0]:
+        hint = f": code {off} is {right[off]} bits away from the first one, you say {got[off]}"
+    else:
+        hint = ""
+    good = close(got, right)
+    yield good, ended(f"200 codes of 48 bits, 6 bytes each{hint}")
+    far = int(np.ravel(answer(np.zeros(40, np.uint8), np.full((1, 40), 255, np.uint8)))[0])
+    hint = ": 256 and more do not fit into a byte, which type has your sum?" if far == 320 % 256 else ": all differ"
+    yield far == 320, ended(f"Two opposite codes of 320 bits are {far} apart{'' if far == 320 else hint}")
 
 
 def check_2(answer: Any) -> Iterator[Verdict]:
@@ -53,13 +80,17 @@ def check_2(answer: Any) -> Iterator[Verdict]:
     got = answer(1024, 0)
     hint = ": the expected number has to fall below one, exactly one is not enough" if got == 10 else ""
     yield got == _bits_needed(1024, 0), f"1,024 strangers, radius 0: {got} bits{hint}."
-    for n, radius in ((1000, 1), (1_000_000, 2), (67_177, 2), (100_000_000, 5)):
-        got, hint = answer(n, radius), ""
-        if got == _bits_needed(n, 0):
-            hint = " (this forgets all but the equal codes)"
-        elif got == _bits_needed(n, radius, exactly=True):
-            hint = " (this counts distance exactly r, and forgets those below)"
-        yield got == _bits_needed(n, radius), f"{n:,} strangers, radius {radius}: {got} bits{hint}."
+    for n, radius in ((100, 2), (1000, 1), (500, 3), (1000, 5), (67_177, 2), (100_000_000, 5)):
+        got, right = answer(n, radius), _bits_needed(n, radius)
+        hint = ""
+        if got != right:
+            hint = {
+                right - 1: " (with so few one stranger or more is expected)",
+                _bits_needed(n, 0): " (this forgets all but the equal codes)",
+                _bits_needed(n, radius, exactly=True): " (this counts distance exactly r, and forgets those below)",
+                _bits_needed(n, radius - 1): " (r itself is within the radius, too)",
+            }.get(got, " (too many)" if got > right else " (too few)")
+        yield got == right, f"{n:,} strangers, radius {radius}: {got} bits{hint}."
 
 
 def _bits_needed(n: int, radius: int, exactly: bool = False) -> int:
@@ -74,16 +105,16 @@ def _bits_needed(n: int, radius: int, exactly: bool = False) -> int:
 def check_3(answer: Any) -> Iterator[Verdict]:
     """The angle behind a Hamming distance of random planes: answer(distance, bits) -> degrees."""
     got = float(answer(0, 48))
-    yield abs(got) < 1e-6, f"Equal codes: an angle of {got:g} degrees."
+    yield close(got, 0), f"Equal codes: an angle of {got:g} degrees."
     got = float(answer(48, 48))
     hint = ""
-    if abs(got - math.pi) < 1e-6:
+    if close(got, math.pi):
         hint = " (these are radians)"
-    elif abs(got - 90) < 1e-6:
+    elif close(got, 90):
         hint = " (if every plane separates two arrows, how do they lie?)"
-    yield abs(got - 180) < 1e-6, f"All of 48 bits differ: an angle of {got:g} degrees{hint}."
+    yield close(got, 180), f"All of 48 bits differ: an angle of {got:g} degrees{hint}."
     got = float(answer(24, 48))
-    yield abs(got - 90) < 1e-6, f"Half of 48 bits differ: an angle of {got:g} degrees."
+    yield close(got, 90), f"Half of 48 bits differ: an angle of {got:g} degrees."
 
     rng = np.random.default_rng(3)
     for degrees in (20, 60, 130):
