@@ -1,8 +1,12 @@
-"""What the notebooks of the course share: a trained model to look at, and the checks of the exercises.
+"""What the notebooks of the course share: the checks of the exercises, outcomes, and a trained model to look at.
 
 ``check("2.1", answer)`` says what is right about an answer and what is off, and never raises. The checks of notebook 2
 are the functions ``check_1``, ``check_2``, ... of ``course/checks_2.py``; its solutions ``course/solutions/2_1.py``,
-``2_2.py``, ... each define ``answer``.
+``2_2.py``, ... each define ``answer``. An answer may be of Python, NumPy or torch, in any precision: a check sees plain
+numbers and NumPy arrays alone, and compares them by ``close``.
+
+``outcome`` shows a sentence about what was measured on which the prose around it relies; ``make test-outcomes`` runs
+the notebooks with another seed and in float32, and fails where one of them turns.
 """
 
 from __future__ import annotations
@@ -14,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from IPython.display import Markdown, display
 
 from dcbh_core import DCBH, Config, load_split, train
 
@@ -69,7 +75,17 @@ class _Answer:
 def _given(value: Any) -> Any:
     if value is None or value is ...:
         raise Unanswered
-    return value
+    return _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """Scalars of NumPy and torch as Python's, tensors as arrays, also within tuples and lists; the rest as it is."""
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu()
+        value = (value.float() if value.dtype == torch.bfloat16 else value).numpy()  # NumPy has no bfloat16
+    if isinstance(value, tuple | list):
+        return type(value)(map(_plain, value)) if type(value) in (tuple, list) else value
+    return value.item() if isinstance(value, np.generic | np.ndarray) and np.ndim(value) == 0 else value
 
 
 def is_number(value: Any) -> bool:
@@ -77,16 +93,54 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def numbers(answer: Any, count: int) -> list[float] | None:
+    """For checks: the numbers of a tuple, a list or an array of ``count``; None if it is something else."""
+    if not isinstance(answer, tuple | list | np.ndarray) or np.shape(answer) != (count,):
+        return None
+    values = [_plain(value) for value in answer]
+    return values if all(map(is_number, values)) else None
+
+
+def close(value: Any, right: Any, tolerance: float = 1e-5) -> bool:
+    """For checks: has ``value`` the shape of ``right``, and is it right up to rounding, also in float32?
+
+    Args:
+        value: A number or an array.
+        right: The same as it should be.
+        tolerance: Largest difference, as a share of the largest number in ``right`` (if all are 0: as it is).
+    """
+    try:
+        value, right = np.asarray(value, float), np.asarray(right, float)
+    except (TypeError, ValueError):  # no numbers
+        return False
+    scale = np.abs(right).max(initial=0) or 1
+    return value.shape == right.shape and bool((np.abs(value - right) <= tolerance * scale).all())
+
+
 def ended(sentence: str) -> str:
     """For checks: with a full stop, unless it is a question."""
     return sentence if sentence.endswith("?") else sentence + "."
+
+
+def outcome(name: str, answer: str, sentence: str) -> None:
+    """Show a sentence that says how a measurement came out, and keep its answer in the metadata of the cell's output.
+
+    For what the prose relies on: of two runs with other seeds, or in another precision, both must give one answer. What
+    turns is no outcome: print its figures, and let the prose say that it is undecided.
+
+    Args:
+        name: Of the outcome, unique in its notebook.
+        answer: How it came out, in a word ("yes").
+        sentence: Markdown, with the figures.
+    """
+    display(Markdown(sentence), metadata={"outcome": {name: answer}})
 
 
 def trained(run_dir: str | Path, epochs: int | None = None, **fields: Any) -> DCBH:
     """The model of a run directory.
 
     Where there is none, a small one (ORL, a quarter of the paper's channels) is trained there first, in half a minute
-    on a laptop.
+    on a laptop, and a line says so.
 
     Args:
         run_dir: The run directory.
@@ -95,6 +149,7 @@ def trained(run_dir: str | Path, epochs: int | None = None, **fields: Any) -> DC
     """
     saved = Path(run_dir) / "model"
     if not (saved / "config.json").exists():
+        print(f"There is no run in {run_dir} yet: training a small network there first, in half a minute to a minute.")
         config = Config(width=0.25, epochs=epochs, **fields)
         train(config, load_split(config).training)[0].save(saved)
     return DCBH.load(saved)
