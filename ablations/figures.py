@@ -20,7 +20,7 @@ def seen_against_unseen(statistics: pd.DataFrame) -> Figure:
     points = list(dict.fromkeys(statistics["point"]))
     fig, axes = plt.subplots(1, len(points), figsize=(3.4 * len(points) + 2.6, 3.6), squeeze=False, sharey=True)
     variants = list(dict.fromkeys(statistics["variant"]))
-    # All eyes tell only ten colors apart: shallow methods are grey, and from the eleventh method on the marker is hollow.
+    # All eyes tell only ten colors apart: shallow methods are grey, and from the eleventh on markers are hollow.
     shallow = [variant for variant in variants if variant in SHALLOW]
     deep = [variant for variant in variants if variant not in SHALLOW]
     colors = dict(zip(shallow, sns.color_palette("Greys_d", len(shallow)), strict=True))
