@@ -263,32 +263,44 @@ def tags(faces: Faces) -> list[str]:
 
 
 def pairs_of_people(
-    gallery: Faces, queries: Faces, wrong: np.ndarray, pairs: np.ndarray, titles: Sequence[str]
+    gallery: Faces, queries: Faces, distances: np.ndarray, pairs: np.ndarray, titles: Sequence[str]
 ) -> Figure:
-    """One row for each pair: up to three queries and two gallery faces of the one person, then of the other.
+    """One row for each pair of a person and another who takes places of theirs.
 
-    Queries have a frame, and a coloured one and a mark where they are wrong.
+    On the left up to three queries of the person, last the one that loses most places to the other; a coloured frame
+    and a mark where a nearest gallery face is somebody else. Then, for that last query, the nearest gallery faces of
+    the person, and those of the other, each with its distance, and framed if it is among the nearest R of the whole
+    gallery, where R is the number of the person's photographs in it.
 
     Args:
         gallery: The gallery.
         queries: The queries, with the labels of the gallery.
-        wrong: Which queries find somebody else, bool (queries,).
-        pairs: Labels of the people, (rows, 2).
+        distances: Hamming distances, (queries, gallery).
+        pairs: Labels of the person and of the other, (rows, 2).
         titles: A line above each row.
     """
-    fig, axes = plt.subplots(len(pairs), 11, figsize=(9.6, 1.2 * len(pairs)), squeeze=False)
+    fig, axes = plt.subplots(len(pairs), 11, figsize=(9.6, 1.45 * len(pairs)), squeeze=False)
     for ax in axes.flat:
         ax.axis("off")
-    for row, pair, title in zip(axes, pairs, titles, strict=True):
-        for start, person in zip((0, 6), pair, strict=True):
-            asked = np.flatnonzero(queries.labels == person)[:3]
-            for ax, query in zip(row[start:], asked, strict=False):
+    small = {"fontsize": "x-small", "labelpad": 1}
+    for row, (person, other), title in zip(axes, pairs, titles, strict=True):
+        own, others = gallery.labels == person, gallery.labels == other
+        asked = np.flatnonzero(queries.labels == person)
+        last_place = np.sort(distances[asked], axis=1)[:, [own.sum() - 1]]
+        lost = ((distances[asked] <= last_place) & others).sum(1)
+        asked = asked[np.argsort(lost, kind="stable")][-3:]
+        for ax, query in zip(row[3 - len(asked) :], asked, strict=False):
+            ax.axis("on")
+            wrong = distances[query, ~own].min() <= distances[query, own].min()
+            show_face(ax, queries.images[query], frame=WRONG if wrong else QUERY)
+            ax.set_xlabel("✗ query" if wrong else "query", **small)
+        apart, limit = distances[asked[-1]], np.sort(distances[asked[-1]])[own.sum() - 1]
+        for start, count, whose, mark, color in ((4, 2, own, "✓", RIGHT), (7, 4, others, "✗", WRONG)):
+            nearest = np.flatnonzero(whose)[np.argsort(apart[whose], kind="stable")][:count]
+            for ax, index in zip(row[start:], nearest, strict=False):
                 ax.axis("on")
-                show_face(ax, queries.images[query], frame=WRONG if wrong[query] else QUERY)
-                ax.set_xlabel("✗ query" if wrong[query] else "query", fontsize="x-small", labelpad=1)
-            stored = gallery.images[gallery.labels == person][: 5 - len(asked)]
-            for ax, image in zip(row[start + len(asked) :], stored, strict=False):
-                show_face(ax, image)
+                show_face(ax, gallery.images[index], frame=color if apart[index] <= limit else None)
+                ax.set_xlabel(f"{mark} {apart[index]} bits", **small)
         row[0].set_title(title, fontsize="small", loc="left", parse_math=False)
-    fig.subplots_adjust(0, 0.04, 1, 0.93, wspace=0.06, hspace=0.5)
+    fig.subplots_adjust(0, 0.06, 1, 0.93, wspace=0.06, hspace=0.55)
     return fig

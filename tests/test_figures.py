@@ -76,12 +76,29 @@ def test_names_with_dollars_and_marks_are_drawn_as_they_are():
         lambda: people(faces),
         lambda: neighbors(faces, np.array([0, 1]), faces, nearest, nearest, np.ones(4)),
         lambda: code_strips(faces.images[:2], np.zeros((2, 8), bool), names),
-        lambda: pairs_of_people(faces, faces, np.zeros(4, bool), np.array([[0, 1]]), [names[0]]),
+        lambda: pairs_of_people(faces, faces, 1 - np.eye(4, dtype=int), np.array([[0, 1]]), [names[0]]),
         lambda: loss_curves([{names[0]: 1.0, "total": 2.0}]),
         lambda: people_map(plt.subplots()[1], np.eye(4)[:, :2], faces, np.zeros(4, bool), np.zeros(4, bool)),
     ):
         draw()
         plt.gcf().canvas.draw()
+        plt.close("all")
+
+
+def test_a_pair_of_people_shows_the_faces_that_won_nearest_first_and_frames_those_that_took_a_place():
+    """Person 0 has two gallery faces; of its two queries the second loses both places to person 1."""
+    gallery = Faces(np.zeros((5, 3, 32, 32), np.uint8), np.array([0, 0, 1, 1, 1]), ["a", "b"])
+    queries = Faces(np.zeros((2, 3, 32, 32), np.uint8), np.array([0, 0]), ["a", "b"])
+    distances = np.array([[1, 2, 9, 9, 9], [6, 4, 3, 7, 2]])
+    for order in ([0, 1], [1, 0]):  # whichever query is stored first
+        axes = pairs_of_people(gallery, queries, distances[order], np.array([[0, 1]]), ["title"]).axes
+        assert [ax.get_xlabel() for ax in axes if ax.get_xlabel()] == [
+            *("query", "✗ query"),
+            *("✓ 4 bits", "✓ 6 bits"),
+            *("✗ 2 bits", "✗ 3 bits", "✗ 7 bits"),
+        ]
+        framed = [ax.get_xlabel() for ax in axes if ax.images and ax.spines["top"].get_visible()]
+        assert framed == ["query", "✗ query", "✗ 2 bits", "✗ 3 bits"]
         plt.close("all")
 
 

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from . import Verdict, ended, is_number
+from . import Verdict, close, ended, is_number
 
 
 def check_1(answer: Callable[..., Any]) -> Iterator[Verdict]:
     value = answer(5, 0)
-    right = is_number(value) and value == 1
-    yield right, f"Within radius 0 of a code of 5 bits you count {value}{'.' if right else ': who is at distance 0?'}"
+    yield is_number(value) and value == 1, f"Within radius 0 of a code of 5 bits you count {value}."
+    whole = isinstance(value, int)
+    hint = "" if whole else f", not a {type(value).__name__}: beyond 2^53 a float rounds"
+    yield whole, f"A count is a whole number{hint}."
     value = answer(48, 1)
     hint = {48: ": the code itself is missing", 49: ""}.get(value, ": each bit can be flipped once")
     yield value == 49, ended(f"Within radius 1 of a code of 48 bits you count {value}{hint}")
@@ -29,6 +31,9 @@ def check_1(answer: Callable[..., Any]) -> Iterator[Verdict]:
     value = answer(12, 12)
     hint = "" if value == 4096 else ": should that not be all codes there are?"
     yield value == 4096, ended(f"Within radius 12 of a code of 12 bits you count {value}{hint}")
+    value, wanted = answer(64, 32), sum(math.comb(64, i) for i in range(33))
+    hint = "" if value == wanted else ": is every step in whole numbers?"
+    yield value == wanted, ended(f"Within radius 32 of a code of 64 bits you count {value}{hint}")
 
 
 def _size(bits: int, d: int, ones: float) -> float:
@@ -61,7 +66,7 @@ def check_2(answer: Callable[..., Any]) -> Iterator[Verdict]:
             hint += "; and can codes with few ones really lie farther apart than coin tosses?"
     yield right, ended(f"48 bits, distance 4, one bit in five a 1: {value:,.4g}{hint}")
     few, many = answer(24, 2, 0.1), answer(24, 2, 0.9)
-    right = math.isclose(few, many, rel_tol=1e-6) and math.isclose(few, _size(24, 2, 0.1), rel_tol=1e-3)
+    right = close(few, many) and math.isclose(few, _size(24, 2, 0.1), rel_tol=1e-3)
     yield right, f"Few ones ({few:,.4g}) and few zeros ({many:,.4g}) should come to the same."
 
 

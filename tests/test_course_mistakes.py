@@ -1,0 +1,138 @@
+"""Exercises of notebooks 5 to 9: what a beginner may write instead is refused, and told why; types do not matter."""
+
+import math
+import runpy
+from collections.abc import Callable
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import course
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+SOLUTIONS = Path(__file__).resolve().parent.parent / "notebooks/course/solutions"
+
+
+def solution(exercise: str) -> Any:
+    return runpy.run_path(str(SOLUTIONS / f"{exercise.replace('.', '_')}.py"))["answer"]
+
+
+def ap(right: Any) -> float:
+    right = np.asarray(right, bool)
+    return float((right.cumsum() / np.arange(1, len(right) + 1))[right].mean())
+
+
+def orders(before: np.ndarray, tie: np.ndarray) -> list[float]:
+    return [ap([*before, *order]) for order in permutations(tie)]
+
+
+def fractions(before: np.ndarray, tie: np.ndarray) -> float:
+    shared = np.concatenate([before, np.full(len(tie), tie.mean())])
+    return float((shared * shared.cumsum() / np.arange(1, len(shared) + 1)).sum() / shared.sum())
+
+
+def agreeing(codes: np.ndarray) -> np.ndarray:
+    agree = (codes[:, :, None] == codes[:, None, :]).mean(0)
+    return np.triu(np.maximum(agree, 1 - agree), 1)
+
+
+def of_kept_bits(codes: np.ndarray, limit: float) -> list[bool]:
+    marked: list[bool] = []
+    for bit in range(codes.shape[1]):
+        kept = [i for i in range(bit) if not marked[i]]
+        marked.append(any(agreeing(codes)[i, bit] >= limit for i in kept))
+    return marked
+
+
+def correlated(codes: np.ndarray, limit: float) -> np.ndarray:
+    return (np.triu(np.abs(np.corrcoef(codes.T.astype(float))), 1) >= limit).any(0)
+
+
+def participation(matrix: np.ndarray) -> float:
+    return float(np.trace(matrix) ** 2 / (matrix**2).sum())
+
+
+def over_people(a: np.ndarray, b: np.ndarray, people: np.ndarray, ddof: int = 1, quantile: float = 0.975) -> Any:
+    means = np.array([(b - a)[people == person].mean() for person in np.unique(people)])
+    n = len(means)
+    return means.mean(), stats.t.ppf(quantile, n - 1) * means.std(ddof=ddof) / np.sqrt(n)
+
+
+def luck(k: int) -> np.ndarray:
+    return np.sort(np.random.default_rng(0).standard_normal((50_000, k)))
+
+
+MISTAKES: list[tuple[str, Callable[..., Any], str]] = [
+    ("5.1", lambda right: (right.cumsum() / np.arange(1, len(right) + 1)).mean(), "a ✗ do not go into the mean"),
+    ("5.1", lambda right: (right.cumsum() / np.arange(1, len(right) + 1) * right).sum(), "a sum is not yet a mean"),
+    ("5.1", lambda right: 0.123, "on paper"),
+    ("5.2", lambda before, tie: ap([*before, *tie]), "one order"),
+    ("5.2", lambda before, tie: max(orders(before, tie)), "the luckiest"),
+    ("5.2", lambda before, tie: (max(orders(before, tie)) + min(orders(before, tie))) / 2, "middle between"),
+    ("5.2", lambda before, tie: sum(orders(before, tie)), "not yet a mean"),
+    ("5.2", lambda before, tie: np.mean(orders(before[:0], tie)), "before the tie stand"),
+    ("5.2", fractions, "a share of a ✓"),
+    ("5.2", lambda before, tie: 0.123, "write down the 2 orders"),
+    ("6.2", lambda codes, limit: (agreeing(codes) > limit).any(0), "*at least*"),
+    ("6.2", of_kept_bits, "an earlier bit counts"),
+    ("6.2", correlated, "a correlation asks something else"),
+    ("6.3", lambda codes: participation(np.cov(codes.T.astype(float))), "covariance"),
+    ("6.3", lambda codes: codes.shape[1], "trace of R R"),
+    ("7.1", lambda a, b, people: over_people(b, a, people), "not a - b"),
+    ("7.1", lambda a, b, people: over_people(a, b, np.arange(len(people))), "each person counts the same"),
+    ("7.1", lambda a, b, people: over_people(a, b, people, ddof=0), "ddof=1"),
+    ("7.1", lambda a, b, people: over_people(a, b, people, quantile=0.95), "on either side"),
+    (
+        "7.1",
+        lambda a, b, people: (over_people(a, b, people)[0], over_people(a, b, np.arange(len(people)))[1]),
+        "queries of one person are alike",
+    ),
+    (
+        "7.1",
+        lambda a, b, people: (over_people(a, b, people)[0], 2 * over_people(a, b, people, ddof=0)[1]),
+        "ddof=1; that is the whole width",
+    ),
+    ("7.2", lambda k: luck(k)[:, -1].mean(), "the second lies above it as well"),
+    ("7.2", lambda k: luck(k)[:, -1].mean() - (luck(k - 1)[:, -1].mean() if k > 1 else 0), "best of k - 1"),
+    ("7.2", lambda k: 3, "too large"),
+    ("9.1", lambda bits, radius: float(sum(math.comb(bits, i) for i in range(radius + 1))), "not a float"),
+]
+
+
+@pytest.mark.parametrize(("exercise", "wrong", "hint"), MISTAKES, ids=[f"{e} {hint}" for e, _, hint in MISTAKES])
+def test_a_mistake_is_refused_and_named(exercise, wrong, hint):
+    right, sentence = list(course.verdicts(exercise, wrong))[-1]
+    assert not right
+    assert hint in sentence
+
+
+@pytest.mark.parametrize("exercise", ["5.1", "5.2", "6.1", "6.3", "7.1", "7.2", "8.1", "8.2", "9.2"])
+@pytest.mark.parametrize(
+    "kind", [np.float32, lambda value: torch.tensor(value, dtype=torch.float32)], ids=["f4", "torch"]
+)
+def test_an_answer_may_be_of_any_precision_and_library(exercise, kind):
+    exact = solution(exercise)
+
+    def answer(*arguments: Any) -> Any:
+        value = exact(*arguments)
+        return tuple(map(kind, value)) if isinstance(value, tuple) else kind(value)
+
+    found = list(course.verdicts(exercise, answer))
+    assert all(right for right, _ in found), found
+
+
+@pytest.mark.parametrize("exercise", ["5.1", "5.2", "5.3", "6.1", "6.2", "6.3", "7.1", "7.2", "8.1", "8.2", "9.1"])
+def test_no_hint_of_a_mistake_stands_beside_a_right_answer(exercise):
+    hints = {hint for of, _, hint in MISTAKES if of == exercise} | {
+        "is marked",
+        "too ",
+        "yours counts",
+        "; yours",
+        "counted than",
+    }
+    for right, sentence in course.verdicts(exercise, solution(exercise)):
+        assert right
+        assert not [hint for hint in hints if hint in sentence], sentence
