@@ -72,11 +72,6 @@ class Rules:
         if not isinstance(self.timeout, int | float) or not 0 < self.timeout < float("inf"):
             raise ValueError(f"timeout must be a number of seconds above 0, not {self.timeout!r}")
 
-    @property
-    def metric(self) -> str:
-        """The name of the metric that decides."""
-        return next(f"{question.prefix}map" for question in QUESTIONS if question.title == self.question)
-
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
@@ -308,8 +303,8 @@ def score(
         by_name = {entry.name: entry for entry in entries}
         for planned in plan(suite, out):
             if not planned.complete and planned.run.variant in by_name:
-                error = (out / "failed" / planned.identity.name / "error.txt").read_text("utf-8").strip()
-                _decide(by_name[planned.run.variant], f"seed {seed}: {brief(error.splitlines()[-1])}")
+                log = (out / "failed" / planned.identity.name / "error.txt").read_text("utf-8").strip()
+                _decide(by_name[planned.run.variant], f"seed {seed}: {brief(log.splitlines()[-1])}")
     suite = _suite(teacher, entries, claims)
     runs = {one.run.variant: out / "complete" / one.identity.name for one in reversed(plan(suite, out))}
     standings = [
@@ -326,7 +321,7 @@ def score(
         Standing(student, rules.submissions + 1, None, "", f"not scored: {rules.submissions} were handed in before it")
         for student in too_many
     ]
-    page = leaderboard(standings, collect(suite, out), suite, rules.question, rules.metric)
+    page = leaderboard(standings, collect(suite, out), suite, rules.question)
     write_durably(directory / "leaderboard.html", page.encode())
     return sum(bool(standing.reason) for standing in standings)
 
@@ -451,9 +446,9 @@ class MyMethod(Head):
 '''
 INSTRUCTIONS = """# A competition
 
-Write a hashing head or a loss whose codes find the right faces. You have {photographs} photographs of {people} people in
-`faces/`. Your method will be trained on these same photographs, and then asked about {hidden} others that you do not
-have: further ones of these people, and {unseen} people whom nobody's network has ever seen.
+Write a hashing head or a loss whose codes find the right faces. You have {photographs} photographs of {people} people
+in `faces/`. Your method will be trained on these same photographs, and then asked about {hidden} others that you do not
+have: further ones of these people, and photographs of {unseen} people whom nobody's network has ever seen.
 
 **What decides** is the MAP of the question *{question}*, in the mean over {seeds} seeds. Everybody has the same network
 and budget: {budget}; a training that takes longer than {minutes} is ended. You may hand in {submissions} different
@@ -476,16 +471,16 @@ In this directory, with the kit installed:
     python -m ablations run try.yaml
     python -m ablations report try.yaml
 
-`try.yaml` trains DCBH and your method on a part of these faces and scores them on the rest, the **validation part**: two
-photographs of each person, and a quarter of the people. Make your choices there. A loss is named by
+`try.yaml` trains DCBH and your method on a part of these faces and scores them on the rest, the **validation part**:
+two photographs of each person, and a quarter of the people. Make your choices there. A loss is named by
 `mine: {{objective: "my_method.py:MyMethod"}}`.
 
 ## Hand in
 
 One file, named after you: `Ada Lovelace.py`.
 
-The faces are of real people and lent for this purpose: keep them to yourself, and delete them afterwards. The kit is for
-learning about codes, not for identifying anybody.{credit}
+The faces are of real people and lent for this purpose: keep them to yourself, and delete them afterwards. The kit is
+for learning about codes, not for identifying anybody.{credit}
 """
 ORL = " They are of the ORL set: AT&T Laboratories Cambridge (Samaria and Harter, 1994)."
 
@@ -533,9 +528,7 @@ def _new(options: argparse.Namespace) -> int:
     print(f"for the students: {pack}, {len(split.training)} photographs of {split.training.num_identities} people")
     print(f"for you alone: {pack.with_name('teacher')}")
     if options.faces is None:
-        print(
-            "note: the ORL faces come with the kit, so whoever looks for them has the hidden ones; for marks, give --faces"
-        )
+        print("note: the ORL faces come with the kit, so nothing of them can be hidden from whoever looks; see --faces")
     return 0
 
 

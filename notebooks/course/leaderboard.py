@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import io
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import matplotlib.pyplot as plt
@@ -53,7 +53,18 @@ class Standing:
         return f"{self.student} {self.number}"
 
 
-def leaderboard(standings: Sequence[Standing], frame: pd.DataFrame, suite: Suite, question: str, metric: str) -> str:
+class Score(NamedTuple):
+    """What one row of a summary says; NaN where there is nothing to say."""
+
+    values: tuple[float, ...]  # by seed
+    mean: float
+    half_width: float
+    difference: float  # to the first
+    difference_half_width: float
+    p: float
+
+
+def leaderboard(standings: Sequence[Standing], frame: pd.DataFrame, suite: Suite, question: str) -> str:
     """The whole page.
 
     Args:
@@ -61,87 +72,69 @@ def leaderboard(standings: Sequence[Standing], frame: pd.DataFrame, suite: Suite
         frame: The runs of those that have a score, and of the reference, from ``collect``.
         suite: Whose runs they are.
         question: The title of the question that decides.
-        metric: Its MAP.
     """
     figures.set_style()
     scored = {standing.name: standing for standing in standings if not standing.reason}
+    [metric] = [f"{one.prefix}map" for one in QUESTIONS if one.title == question]
     means = frame[frame["variant"].isin(scored)].groupby("variant")[metric].mean().sort_values(ascending=False)
-    first = str(means.index[0]) if len(means) else suite.reference
-    seeds = suite.points()
-    asked = [one for one in QUESTIONS if f"{one.prefix}map" in frame]
-    by_question = {
-        one.title: summary(frame, dataclasses.replace(suite, reference=first), f"{one.prefix}map").set_index("variant")
-        for one in asked
+    order = [str(name) for name in means.index]
+    against = dataclasses.replace(suite, reference=order[0] if order else suite.reference)
+    tables = {
+        one.title: _scores(frame, against, f"{one.prefix}map") for one in QUESTIONS if f"{one.prefix}map" in frame
     }
-    decides = by_question.get(question, pd.DataFrame())
-    behind = decides.loc[[name for name in means.index if name != first]] if len(means) else decides
-    shown_behind = dict(zip(behind.index, holm(behind["p"].tolist()), strict=True)) if len(behind) else {}
-    order = sorted([*means.index, *{suite.reference, *BASELINES}], key=lambda name: -_of(decides, name, "mean"))
+    decides = tables.get(question, {})
+    starred = dict(zip(order[1:], holm([decides[name].p for name in order[1:]]), strict=True))
     rows = []
-    for name in order:
-        values = decides.loc[name, "values"] if name in decides.index else ()
-        if not len(values):
-            continue
+    for name, score in sorted(decides.items(), key=lambda item: -item[1].mean):
         standing = scored.get(name)
+        predicted = standing.predicted if standing else None
         rows.append(
             {
-                "rank": 1 + list(means.index).index(name) if standing else "",
-                "name": name if standing is None else standing.student,
+                "rank": 1 + order.index(name) if standing else "",
+                "name": standing.student if standing else name,
                 "number": standing.number if standing else "",
-                "scores": {
-                    title: _text(_of(one, name, "mean"), _of(one, name, "half_width"))
-                    for title, one in by_question.items()
-                },
-                "behind": _text(-_of(decides, name, "difference"), _of(decides, name, "difference_half_width"))
-                if standing and name != first
-                else "",
-                "surely": shown_behind.get(name, False),
-                "luck": f"{max(values) - _of(decides, name, 'mean'):.3f}" if standing and len(values) > 1 else "",
-                "predicted": "" if standing is None or standing.predicted is None else f"{standing.predicted:.3f}",
-                "off": ""
-                if standing is None or standing.predicted is None
-                else _signed(standing.predicted - _of(decides, name, "mean")),
+                "scores": {title: _text(one[name].mean, one[name].half_width) for title, one in tables.items()},
+                "behind": _text(-score.difference, score.difference_half_width) if name in starred else "",
+                "star": starred.get(name, False),
+                "luck": f"{_luck(score):.3f}" if standing and len(score.values) > 1 else "",
+                "predicted": "" if predicted is None else f"{predicted:.3f}",
+                "off": "" if predicted is None else _signed(predicted - score.mean),
             }
         )
-    refused = [standing for standing in standings if standing.reason]
-    cards = [
-        {
-            "name": scored[name].student,
-            "number": scored[name].number,
-            "because": scored[name].because,
-            "map": _code_map(path) if (path := scored[name].run) is not None else None,
-        }
-        for name in means.index
-    ]
-    entries = [(name, scored[name].predicted) for name in means.index]
-    return PAGE.render(
-        title=suite.title,
-        question=question,
-        meaning=MEANING[question],
-        questions=list(by_question),
-        rows=rows,
-        refused=refused,
-        cards=cards,
-        chart=_picture(_chart(decides, entries, suite.reference, question)) if len(means) else None,
-        verdicts=_verdicts(decides, scored, list(means.index), shown_behind, suite.reference) if len(means) else [],
-        seeds=len(seeds),
-        intervals=len(seeds) >= FEWEST,
-        queries=suite.base.get("queries_per_identity"),
-        reference=suite.reference,
-        counts={
-            student: sum(one.student == student for one in standings)
-            for student in sorted({one.student for one in standings})
-        },
+    cards = [{"standing": scored[name], "map": _code_map(run) if (run := scored[name].run) else None} for name in order]
+    handed_in = Counter(standing.student for standing in standings)
+    predictions = {name: scored[name].predicted for name in order}
+    return str(
+        PAGE.render(
+            title=suite.title,
+            question=question,
+            meaning=MEANING[question],
+            questions=list(tables),
+            rows=rows,
+            refused=[standing for standing in standings if standing.reason],
+            cards=cards,
+            chart=_picture(_chart(decides, predictions, question)) if decides else None,
+            verdicts=_verdicts(decides, predictions, starred, suite.reference) if order else [],
+            seeds=len(suite.points()),
+            intervals=len(suite.points()) >= FEWEST,
+            reference=suite.reference,
+            counts=sorted(handed_in.items()),
+        )
     )
 
 
-def _of(statistics: pd.DataFrame, name: str, column: str) -> float:
-    return float(statistics.loc[name, column]) if name in statistics.index else math.nan  # type: ignore[arg-type]
+def _scores(frame: pd.DataFrame, suite: Suite, metric: str) -> dict[str, Score]:
+    """The score of each variant and baseline that has one."""
+    rows = summary(frame, suite, metric)
+    rows = rows[rows["variant"].isin([*suite.variants, *BASELINES]) & (rows["n"] > 0)]
+    return {row["variant"]: Score(*(row[field] for field in Score._fields)) for row in rows.to_dict("records")}
+
+
+def _luck(score: Score) -> float:
+    return max(score.values) - score.mean
 
 
 def _text(mean: float, half: float) -> str:
-    if math.isnan(mean):
-        return "–"
     return f"{mean:.3f}" if math.isnan(half) else f"{mean:.3f} ± {half:.3f}"
 
 
@@ -150,70 +143,62 @@ def _signed(value: float) -> str:
 
 
 def _verdicts(
-    decides: pd.DataFrame,
-    scored: dict[str, Standing],
-    order: list[str],
-    shown_behind: dict[str, bool],
-    reference: str,
+    decides: dict[str, Score], predictions: dict[str, float | None], starred: dict[str, bool], reference: str
 ) -> list[str]:
-    """What the table says, in sentences."""
-    first = order[0]
-    sentences = [f"First by its mean: {first}, {_of(decides, first, 'mean'):.3f}."]
-    level = [name for name, behind in shown_behind.items() if not behind]
-    if math.isnan(_of(decides, first, "half_width")):
+    """What the table says, in sentences; ``predictions`` has the entries, the first one first."""
+    first, *_ = order = list(predictions)
+    sentences = [f"First by its mean: {first}, {decides[first].mean:.3f}."]
+    level = [name for name, star in starred.items() if not star]
+    if math.isnan(decides[first].half_width):
         sentences.append("There are too few seeds for an interval, so nothing is said about how sure the order is.")
     elif level:
         sentences.append(
-            f"Not shown to be behind it: {', '.join(level)}. So the first place is shared, as far as these faces can tell."
+            f"Not shown to be behind it: {', '.join(level)}. As far as these faces can tell, the first place is shared."
         )
-    elif shown_behind:
+    elif starred:
         sentences.append("All others are shown to be behind it.")
-    if reference in decides.index and len(decides.loc[reference, "values"]):
-        above = [name for name in order if _of(decides, name, "mean") > _of(decides, reference, "mean")]
-        sentences.append(f"{len(above)} of {len(order)} have a higher mean than {reference}.")
-    luck = {name: max(decides.loc[name, "values"]) - _of(decides, name, "mean") for name in order}
-    if any(len(decides.loc[name, "values"]) > 1 for name in order):
-        luckiest = max(luck, key=lambda name: luck[name])
+    if reference in decides:
+        above = sum(decides[name].mean > decides[reference].mean for name in order)
+        sentences.append(f"{above} of {len(order)} have a higher mean than {reference}.")
+    if len(decides[first].values) > 1:
+        luckiest = max(order, key=lambda name: _luck(decides[name]))
         sentences.append(
-            f"Luckiest: {luckiest}, whose best seed lies {luck[luckiest]:.3f} above its own mean. A paper that reports "
-            "the best seed reports this too."
+            f"Luckiest: {luckiest}, whose best seed lies {_luck(decides[luckiest]):.3f} above its own mean. Whoever "
+            "reports the best seed reports this too."
         )
-        by_best = max(order, key=lambda name: max(decides.loc[name, "values"]))
+        by_best = max(order, key=lambda name: max(decides[name].values))
         if by_best != first:
             sentences.append(f"By best seeds alone, {by_best} would be first.")
-    guesses = {
-        name: predicted - _of(decides, name, "mean")
-        for name in order
-        if (predicted := scored[name].predicted) is not None
-    }
+    guesses = {name: guess - decides[name].mean for name, guess in predictions.items() if guess is not None}
     if guesses:
         nearest = min(guesses, key=lambda name: abs(guesses[name]))
         high = sum(error > 0 for error in guesses.values())
         off = np.mean([abs(error) for error in guesses.values()])
         sentences.append(
-            f"Predictions were off by {off:.3f} in the mean; {high} of {len(guesses)} were too high. Nearest: {nearest}, "
-            f"{_signed(guesses[nearest])}."
+            f"Predictions were off by {off:.3f} in the mean; {high} of {len(guesses)} were too high. "
+            f"Nearest: {nearest}, {_signed(guesses[nearest])}."
         )
     return sentences
 
 
-def _chart(decides: pd.DataFrame, entries: list[tuple[str, float | None]], reference: str, question: str) -> Figure:
+def _chart(decides: dict[str, Score], predictions: dict[str, float | None], question: str) -> Figure:
     """Means with their intervals, seeds as dots, and what was predicted, one line an entry, the best on top."""
-    lines = [*entries, *[(name, None) for name in (reference, *BASELINES) if name in decides.index]]
-    lines = sorted(lines, key=lambda line: -_of(decides, line[0], "mean"))
+    lines = sorted(decides.items(), key=lambda item: -item[1].mean)
     fig, ax = plt.subplots(figsize=(7.5, 0.36 * len(lines) + 1.1), layout="constrained")
-    for place, (name, predicted) in enumerate(lines):
-        values, mean, half = (decides.loc[name, column] for column in ("values", "mean", "half_width"))
-        color = "C0" if name in dict(entries) else "0.5"
-        ax.errorbar(mean, place, xerr=None if math.isnan(half) else half, fmt="|", ms=13, color=color, capsize=3)
+    for place, (name, score) in enumerate(lines):
+        color = "C0" if name in predictions else "0.5"
+        half = None if math.isnan(score.half_width) else score.half_width
+        ax.errorbar(score.mean, place, xerr=half, fmt="|", ms=13, color=color, capsize=3)
         if name not in BASELINES:
-            ax.plot(values, [place] * len(values), "o", color=color, alpha=0.5, label="a seed" if not place else None)
+            ax.plot(score.values, [place] * len(score.values), "o", color=color, alpha=0.5)
+        predicted = predictions.get(name)
         if predicted is not None:
-            ax.plot(predicted, place, "D", mfc="none", color=figures.WRONG, label="predicted")
+            ax.plot(predicted, place, "D", mfc="none", color=figures.WRONG)
+    ax.plot([], [], "o", color="C0", alpha=0.5, label="a seed")
+    ax.plot([], [], "D", mfc="none", color=figures.WRONG, label="predicted")
     ax.set_yticks(range(len(lines)), [name[:40] for name, _ in lines], parse_math=False)
     ax.set(xlabel=f"MAP, {question}", xlim=(0, 1), ylim=(len(lines) - 0.5, -0.5))
-    handles = dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
-    ax.legend(handles.values(), handles.keys(), loc="lower right", fontsize="small")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize="small", frameon=False)
     return fig
 
 
@@ -285,22 +270,24 @@ and seeds{% else %}; with fewer than three there is no interval{% endif %}.</p>
 <tr{% if not row.rank %} class="floor"{% endif %}><td>{{ row.rank }}</td><td class="name">{{ row.name }}</td>
 <td>{{ row.number }}</td>
 {% for one in questions %}<td{% if one == question %} class="decides"{% endif %}>{{ row.scores[one] }}</td>{% endfor %}
-<td>{{ row.behind }}{% if row.surely %} ★{% endif %}</td><td>{{ row.luck }}</td><td>{{ row.predicted }}</td>
+<td>{{ row.behind }}{% if row.star %} ★{% endif %}</td><td>{{ row.luck }}</td><td>{{ row.predicted }}</td>
 <td>{{ row.off }}</td></tr>
 {% endfor %}
 </table></div>
 <p>★: shown to be behind the first, together with all others that bear a star (Holm's procedure). Without a star it is
 not shown, which is not the same as level. The first was found by looking for the highest of these very numbers, so its
-own is, as any winner's, a little too high: the best of many is lucky as well as good. <i>In italics</i>: {{ reference }}
-with the same budget, comparing raw pixels, and a random order.</p>
+own is, as any winner's, a little too high: the best of many is lucky as well as good. <i>In italics</i>:
+{{ reference }} with the same budget, comparing raw pixels, and a random order.</p>
 {% endif %}
 {% if chart %}<p class="wide"><img src="{{ chart }}" alt="Means, seeds and predictions of all entries"></p>{% endif %}
 {% if refused %}
 <h2>Without a score</h2>
-<div class="wide"><table><tr><th class="text">student</th><th>no.</th><th>predicted</th><th class="text">reason</th></tr>
+<div class="wide"><table>
+<tr><th class="text">student</th><th>no.</th><th>predicted</th><th class="text">reason</th></tr>
 {% for one in refused %}
 <tr><td class="name">{{ one.student }}</td><td>{{ one.number }}</td>
-<td>{{ "" if one.predicted is none else "%.3f" | format(one.predicted) }}</td><td class="reason">{{ one.reason }}</td></tr>
+<td>{{ "" if one.predicted is none else "%.3f" | format(one.predicted) }}</td>
+<td class="reason">{{ one.reason }}</td></tr>
 {% endfor %}
 </table></div>
 {% endif %}
@@ -311,10 +298,13 @@ and sizes mean nothing.</p>
 <div class="cards">
 {% for card in cards %}
 <figure>{% if card.map %}<img src="{{ card.map }}" alt="A map of codes">{% endif %}
-<figcaption><b>{{ card.name }}, no. {{ card.number }}</b>{{ card.because }}</figcaption></figure>
+<figcaption><b>{{ card.standing.student }}, no. {{ card.standing.number }}</b>
+{{ card.standing.because }}</figcaption></figure>
 {% endfor %}
 </div>
 {% endif %}
-<p>Handed in and counted: {% for student, count in counts.items() %}{{ student }} {{ count }}{{ ", " if not loop.last }}{% endfor %}.</p>
+<p>Handed in and counted:
+{% for student, count in counts %}{{ student }} {{ count }}{{ ", " if not loop.last else "." }}
+{% endfor %}</p>
 </body></html>
 """)
