@@ -109,7 +109,7 @@ def leaderboard(standings: Sequence[Standing], frame: pd.DataFrame, suite: Suite
             title=suite.title,
             question=question,
             meaning=MEANING[question],
-            questions=list(tables),
+            others=[title for title in tables if title != question],
             rows=rows,
             refused=[standing for standing in standings if standing.reason],
             cards=cards,
@@ -157,9 +157,10 @@ def _verdicts(
         )
     elif starred:
         sentences.append("All others are shown to be behind it.")
-    if reference in decides:
-        above = sum(decides[name].mean > decides[reference].mean for name in order)
-        sentences.append(f"{above} of {len(order)} have a higher mean than {reference}.")
+    for floor, what in ((reference, reference), ("raw pixels", "comparing raw pixels, which needs no training")):
+        if floor in decides:
+            above = sum(decides[name].mean > decides[floor].mean for name in order)
+            sentences.append(f"{above} of {len(order)} have a higher mean than {what}.")
     if len(decides[first].values) > 1:
         luckiest = max(order, key=lambda name: _luck(decides[name]))
         sentences.append(
@@ -241,17 +242,18 @@ _ENVIRONMENT: Any = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip
 PAGE = _ENVIRONMENT.from_string("""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ title }}</title><style>
-body { max-width: 72rem; margin: 0 auto; padding: 1rem 1rem 3rem; font: 16px/1.55 system-ui, sans-serif; color: #222; }
+body { max-width: 80rem; margin: 0 auto; padding: 1rem 1rem 3rem; font: 16px/1.55 system-ui, sans-serif; color: #222; }
 .wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .35rem .7rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
+th, td { padding: .35rem .55rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
 th { vertical-align: bottom; }
 td.text, th.text { text-align: left; }
 td.name { max-width: 14rem; overflow: hidden; text-overflow: ellipsis; text-align: left; }
-td.reason { white-space: normal; overflow-wrap: anywhere; min-width: 16rem; text-align: left; }
+td.reason { white-space: normal; overflow-wrap: anywhere; min-width: 9rem; text-align: left; }
 tr.floor { color: #666; font-style: italic; }
 .decides { background: #eef5fb; }
 img { max-width: 100%; height: auto; }
+.wide img { min-width: 30rem; }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(16rem, 1fr)); gap: 1rem; }
 .cards figure { margin: 0; border: 1px solid #ddd; padding: .7rem; overflow-wrap: anywhere; }
 .cards figcaption b { display: block; }
@@ -263,15 +265,14 @@ and seeds{% else %}; with fewer than three there is no interval{% endif %}.</p>
 {% if verdicts %}<ul>{% for sentence in verdicts %}<li>{{ sentence }}</li>{% endfor %}</ul>{% endif %}
 {% if rows %}
 <div class="wide"><table>
-<tr><th></th><th class="text">student</th><th>no.</th>
-{% for one in questions %}<th{% if one == question %} class="decides"{% endif %}>{{ one }}</th>{% endfor %}
-<th>behind the first</th><th>best seed<br>− mean</th><th>predicted</th><th>predicted<br>− mean</th></tr>
+<tr><th></th><th class="text">student</th><th>no.</th><th class="decides">{{ question }}</th>
+<th>behind<br>the first</th><th>best seed<br>− mean</th><th>predicted</th><th>predicted<br>− mean</th>
+{% for one in others %}<th>{{ one }}</th>{% endfor %}</tr>
 {% for row in rows %}
 <tr{% if not row.rank %} class="floor"{% endif %}><td>{{ row.rank }}</td><td class="name">{{ row.name }}</td>
-<td>{{ row.number }}</td>
-{% for one in questions %}<td{% if one == question %} class="decides"{% endif %}>{{ row.scores[one] }}</td>{% endfor %}
+<td>{{ row.number }}</td><td class="decides">{{ row.scores[question] }}</td>
 <td>{{ row.behind }}{% if row.star %} ★{% endif %}</td><td>{{ row.luck }}</td><td>{{ row.predicted }}</td>
-<td>{{ row.off }}</td></tr>
+<td>{{ row.off }}</td>{% for one in others %}<td>{{ row.scores[one] }}</td>{% endfor %}</tr>
 {% endfor %}
 </table></div>
 <p>★: shown to be behind the first, together with all others that bear a star (Holm's procedure). Without a star it is
