@@ -79,9 +79,8 @@ def leaderboard(standings: Sequence[Standing], frame: pd.DataFrame, suite: Suite
     means = frame[frame["variant"].isin(scored)].groupby("variant")[metric].mean().sort_values(ascending=False)
     order = [str(name) for name in means.index]
     against = dataclasses.replace(suite, reference=order[0] if order else suite.reference)
-    tables = {
-        one.title: _scores(frame, against, f"{one.prefix}map") for one in QUESTIONS if f"{one.prefix}map" in frame
-    }
+    asked = [] if frame.empty else [one for one in QUESTIONS if f"{one.prefix}map" in frame]
+    tables = {one.title: _scores(frame, against, f"{one.prefix}map") for one in asked}
     decides = tables.get(question, {})
     starred = dict(zip(order[1:], holm([decides[name].p for name in order[1:]]), strict=True))
     rows = []
