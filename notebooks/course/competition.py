@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import yaml
 from PIL import Image
 
@@ -299,9 +300,9 @@ def score(
     out = teacher / "runs"
     for seed in load_suite(str(teacher / "suite.yaml")).grid["seed"]:
         suite = _suite(teacher, entries, claims).where({"seed": seed})
-        run_suite(suite, out, jobs, timeout=rules.timeout, retries=retries, command=command)
+        failed = run_suite(suite, out, jobs, timeout=rules.timeout, retries=retries, command=command)
         by_name = {entry.name: entry for entry in entries}
-        for planned in plan(suite, out):
+        for planned in plan(suite, out) if failed else ():
             if not planned.complete and planned.run.variant in by_name:
                 log = (out / "failed" / planned.identity.name / "error.txt").read_text("utf-8").strip()
                 _decide(by_name[planned.run.variant], f"seed {seed}: {brief(log.splitlines()[-1])}")
@@ -374,7 +375,8 @@ def _rehearsed(entry: Entry, said: Claim, teacher: Path, rules: Rules) -> str:
     _write_yaml(planned, _suite_file(teacher, [entry], {entry.name: said}) | {"extends": "../../suite.yaml"})
     command = [sys.executable, "-m", "ablations", "run", str(planned), "--dry-run", "--out", str(teacher / "runs")]
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+        one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # several side by side would wait for each other
+        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True, env=one_thread)
         try:
             status = process.wait(rules.timeout)
         except subprocess.TimeoutExpired:
@@ -503,6 +505,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _new(options)
         if options.memory:
             _limit_memory(options.memory)
+        torch.set_num_threads(1)  # this process rehearses beside others that train
         missing = score(
             options.directory, options.submissions, jobs=options.jobs, retries=options.retries, command=command
         )
