@@ -49,7 +49,7 @@ def test_a_notebook_runs_with_small_parameters(path, tmp_path, monkeypatch):
     monkeypatch.setenv("TQDM_DISABLE", "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     known = papermill.inspect_notebook(path)
-    small = {"run_dir": str(tmp_path / "run"), "out": str(tmp_path), "epochs": 5, "seeds": 2}
+    small = {"run_dir": str(tmp_path / "run"), "out": str(tmp_path), "epochs": 5, "seeds": 2, "width": 0.05}
     small |= {"shuffles": 20, "scanned": 5_000, "strangers": 20_000}
     parameters = {name: value for name, value in small.items() if name in known}
     papermill.execute_notebook(path, tmp_path / "out.ipynb", parameters, cwd=path.parent, progress_bar=False)
