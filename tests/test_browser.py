@@ -37,6 +37,7 @@ NOTEBOOK = "06_codes_tsne"
 SCREENSHOTS = ROOT / "runs/screenshots"
 # So that the user's own settings neither matter nor change.
 JUPYTER_PLACES = ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR")
+PHONE = 390  # pixels
 PATIENCE = 300  # seconds for notebook 6 in JupyterLab, from "Run All Cells" to an idle kernel
 
 # The place of one face on the first map of a Bokeh page, in pixels of the window, and the name of its person.
@@ -162,9 +163,9 @@ def hover_a_face(page: Page, frame: Frame, picture: str, at: int = 0) -> None:
 
 
 @contextlib.contextmanager
-def offline(browser: Browser) -> Iterator[Page]:
+def offline(browser: Browser, width: int = 1200) -> Iterator[Page]:
     """A window without a network. Nothing may ask for one, and no script may complain."""
-    context = browser.new_context(offline=True, viewport={"width": 1200, "height": 900})
+    context = browser.new_context(offline=True, viewport={"width": width, "height": 900})
     asked: list[str] = []
     complaints: list[str] = []
 
@@ -266,10 +267,11 @@ def test_the_books_page_of_notebook_6_shows_the_face_with_the_network_cut(browse
         hover_a_face(page, frame, "book_face", at=5)
 
 
-def test_all_pages_of_the_book_unpack_and_draw_with_the_network_cut(browser, book):
+@pytest.mark.parametrize("width", [1500, PHONE])
+def test_all_pages_of_the_book_unpack_and_draw_with_the_network_cut(browser, book, width):
     pages = sorted(book.rglob("*.html"))
     for path in pages:
-        with offline(browser) as page:
+        with offline(browser, width) as page:
             page.goto(path.as_uri())
             packed = page.locator('div[id^="page-"]')
             for number in range(packed.count()):
@@ -282,4 +284,45 @@ def test_all_pages_of_the_book_unpack_and_draw_with_the_network_cut(browser, boo
             sideways = page.evaluate("document.documentElement.scrollWidth - innerWidth")
             assert sideways <= 0, f"{path.name} is {sideways} pixels wider than the window"
             if path.parent == book:
-                page.screenshot(path=SCREENSHOTS / f"book_{path.stem}.png", full_page=True)
+                page.screenshot(path=SCREENSHOTS / f"book_{path.stem}_{width}.png", full_page=True)
+
+
+def test_on_a_phone_a_wide_picture_is_moved_and_not_made_small(browser, book):
+    with offline(browser, PHONE) as page:
+        page.goto((book / "05_retrieval.html").as_uri())
+        wide = page.locator("img.unconfined").first
+        assert wide.bounding_box()["width"] > 1.5 * PHONE
+        frame = wide.locator("..")
+        frame.evaluate("frame => { frame.scrollLeft = 100 }")
+        assert frame.evaluate("frame => frame.scrollLeft") == 100
+        output = page.locator(".columns pre").first  # a table printed in columns keeps its lines
+        assert output.evaluate("pre => getComputedStyle(pre).whiteSpace") == "pre"
+        words = page.locator(".sentences pre, .columns pre")
+        breaks = words.evaluate_all("all => all.map((one) => getComputedStyle(one).wordBreak)")
+        assert set(breaks) == {"normal"}
+
+
+def test_the_search_leads_to_the_section(browser, book):
+    with offline(browser) as page:
+        page.goto((book / "index.html").as_uri())
+        page.keyboard.press("/")
+        page.keyboard.type("weight deca")  # a word may be begun
+        assert "Weight decay on the wrong list" in page.locator("#found a").first.inner_text()
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/08_authors_code.html#*")
+        assert page.locator("h2:target").inner_text() == "3. Weight decay on the wrong list"
+        page.locator("#search").fill("no such word anywhere")
+        assert page.locator("#found").inner_text() == "Nothing found."
+        page.keyboard.press("Escape")
+        assert page.locator("#found").is_hidden()
+
+
+def test_folded_code_opens_and_the_contents_stand_beside_the_text(browser, book):
+    with offline(browser, 1500) as page:
+        page.goto((book / "02_block_hashing.html").as_uri())
+        code = page.locator("details.code")
+        assert code.first.get_attribute("open") is None
+        beside = page.locator("nav.contents").bounding_box()
+        assert beside["x"] + beside["width"] <= page.locator("main h1").bounding_box()["x"]
+        page.locator("nav.contents #all-code").click()
+        assert code.evaluate_all("all => all.every((one) => one.open)")
