@@ -1,4 +1,4 @@
-"""The notebooks in a real browser: notebook 6 run in JupyterLab, and all pages of the book with the network cut.
+"""The notebooks in a real browser: notebook 6 run in JupyterLab, and with the network cut the book and the slides.
 
 Screenshots are kept in ``runs/screenshots``.
 """
@@ -53,6 +53,14 @@ PLACE_OF_A_FACE = """() => {
 }"""
 
 
+# Of each slide of a page of reveal.js the height of what is on it, in pixels, and how it begins.
+HEIGHTS_OF_SLIDES = """() => Reveal.getSlides().map((slide) => {
+    const { h, v } = Reveal.getIndices(slide);
+    Reveal.slide(h, v);
+    return [slide.scrollHeight, slide.innerText.slice(0, 80)];
+})"""
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
@@ -89,15 +97,12 @@ def lab(workplace: Path) -> Iterator[dict[str, str]]:
     """A JupyterLab server on loopback, with an address that nobody else has ("url") and a token; afterwards it and its
     kernels are gone."""
     places = {name: str(workplace / name.lower()) for name in JUPYTER_PLACES}
-    # Neither news nor updates, which would ask the network, and the reader.
-    announcements = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
-    config = workplace / JUPYTER_PLACES[1].lower() / "labconfig/page_config.json"
-    config.parent.mkdir(parents=True)
-    config.write_text(json.dumps(announcements))
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", "--port=0", "--allow-root"]
+    command += re.findall(r"jupyter lab notebooks (--.+)", (ROOT / "Makefile").read_text())  # as `make lab` has it
     with (workplace / "lab.log").open("w") as log:
         server = subprocess.Popen(
             [*command, f"--notebook-dir={workplace / 'notebooks'}"],
+            cwd=ROOT,
             env={**os.environ, **places, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"},
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -220,6 +225,7 @@ def test_notebook_6_runs_in_jupyterlab_and_shows_the_face_under_the_mouse(execut
     assert outputs
     assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
     page.screenshot(path=SCREENSHOTS / "jupyterlab.png")
+    assert page.locator(".Toastify__toast").all_inner_texts() == []  # it neither asks nor tells about news
     frame = page.locator(".jp-Notebook iframe").first
     frame.wait_for(state="attached")
     frame.scroll_into_view_if_needed()
@@ -326,3 +332,20 @@ def test_folded_code_opens_and_the_contents_stand_beside_the_text(browser, book)
         assert beside["x"] + beside["width"] <= page.locator("main h1").bounding_box()["x"]
         page.locator("nav.contents #all-code").click()
         assert code.evaluate_all("all => all.every((one) => one.open)")
+
+
+def test_no_slide_is_fuller_than_the_screen_and_the_keys_lead_through_them(browser, tmp_path):
+    from course import slides
+
+    for path in slides.write(tmp_path):
+        with offline(browser, 1280) as page:
+            page.set_viewport_size({"width": 1280, "height": 720})
+            page.goto(path.as_uri())
+            page.wait_for_function("window.Reveal && Reveal.isReady()")
+            heights = page.evaluate(HEIGHTS_OF_SLIDES)
+            assert len(heights) > 10
+            assert [(number, text) for number, (height, text) in enumerate(heights) if height > 720] == [], path.name
+            page.evaluate("Reveal.slide(0, 0)")
+            page.keyboard.press("Space")
+            assert page.evaluate("Reveal.getSlidePastCount()") == 1
+            page.screenshot(path=SCREENSHOTS / f"slides_{path.stem}.png")
