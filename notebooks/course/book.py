@@ -238,7 +238,7 @@ def _contents(chapter: Chapter, quiz: bool) -> str:
     """The headings of a notebook, linked."""
     page = _soup("\n\n".join(cell.source for cell in chapter.content.cells if cell.cell_type == "markdown"))
     items = [
-        f'<li class="{heading.name}"><a href="#{escape(heading["id"])}">{escape(heading.get_text())}</a></li>'
+        f'<li class="{heading.name}"><a href="#{escape(str(heading["id"]))}">{escape(heading.get_text())}</a></li>'
         for heading in page.find_all(["h2", "h3"])
     ]
     if quiz:
