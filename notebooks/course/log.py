@@ -2,7 +2,8 @@
 
 With COURSE_LOG (a file), COURSE_KEY (the key of the class) and COURSE_NAME in the environment, ``check`` adds a line
 to the file for each exercise that is solved. Each line is signed together with the one before it, so that none can be
-changed, moved or left out (but at the end) without the key. ``python -m course.log FILE ... --key KEY`` tells who solved what.
+changed, moved or left out (but at the end) without the key. ``python -m course.log FILE ... --key KEY`` tells who
+solved what.
 
 What it proves: the lines were written by somebody who had the key. The key lies in the environment of the very
 student whose answers are checked, so it does not keep a student who wants to cheat from writing lines; nor does it say
