@@ -289,6 +289,10 @@ def test_all_pages_of_the_book_unpack_and_draw_with_the_network_cut(browser, boo
             assert not pictures, path
             sideways = page.evaluate("document.documentElement.scrollWidth - innerWidth")
             assert sideways <= 0, f"{path.name} is {sideways} pixels wider than the window"
+            cut = page.locator(".jp-OutputArea-child").evaluate_all(
+                "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.innerText.slice(0, 40))"
+            )
+            assert not cut, f"{path.name}: outputs that are cut off at the right: {cut}"
             if path.parent == book:
                 page.screenshot(path=SCREENSHOTS / f"book_{path.stem}_{width}.png", full_page=True)
 

@@ -56,7 +56,8 @@ main { min-width: 0; }
 .jp-RenderedHTMLCommon { line-height: 1.55; }
 .jp-RenderedImage img, .jp-RenderedMarkdown img { max-width: 100%; height: auto; }
 /* Jupyter's own style lays outputs out as rows of tables, which cannot scroll, and breaks them at any letter. */
-body .jp-OutputArea-child, body .jp-OutputArea-output { display: block; }
+body .jp-OutputArea .jp-OutputArea-child, body .jp-OutputArea .jp-OutputArea-child .jp-OutputArea-output {
+  display: block; width: auto; }
 .jp-RenderedText pre { word-break: normal; overflow-wrap: normal; overflow-x: auto; }
 .columns .jp-RenderedText pre { white-space: pre; }
 .jp-RenderedHTMLCommon table { display: block; max-width: 100%; overflow-x: auto; }
@@ -297,7 +298,12 @@ def _source(path: Path) -> str:
     text = highlight(path.read_text("utf-8"), get_lexer_for_filename(path.name), formatter)
     contents = "../" * name.count("/") + "../index.html"
     body = f'<nav class="course"><a href="{contents}">Contents</a></nav><h1>{escape(name)}</h1>{text}'
-    return _bare_page(name, body, formatter.get_style_defs(".highlight") + "pre { overflow-x: auto; font-size: 14px; } h1 { overflow-wrap: anywhere; }")
+    return _bare_page(
+        name,
+        body,
+        formatter.get_style_defs(".highlight")
+        + "pre { overflow-x: auto; font-size: 14px; } h1 { overflow-wrap: anywhere; }",
+    )
 
 
 def _bare_page(title: str, body: str, style: str) -> str:
