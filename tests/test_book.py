@@ -247,3 +247,11 @@ def test_the_book_takes_any_number_of_notebooks(tmp_path):
     Book(tmp_path).write(tmp_path / "book")
     assert {path.name for path in (tmp_path / "book").glob("0*.html")} == {"01_faces.html", "05_retrieval.html"}
     assert "5. Retrieval →" in (tmp_path / "book/01_faces.html").read_text("utf-8")
+
+
+def test_the_glossary_has_the_words_that_the_course_takes_for_granted(directory):
+    known = " ".join(heading for _, page, heading, _ in sections(directory) if page == "Glossary").lower()
+    for word in ("precision", "recall", "logit", "softmax", "cross-entropy", "gradient", "batch normalisation", "adam"):
+        assert word in known
+    meanings = " ".join(text for _, page, _, text in sections(directory) if page == "Glossary")
+    assert "nat" in re.findall(r"\w+", meanings)
