@@ -28,11 +28,10 @@ import torch
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from ablations.intervals import holm
+from ablations.rankings import evaluation_of
 from dcbh_core import search
 from dcbh_core.heads import BlockHead
 from dcbh_core.losses import moved_centers
-
-from .authors import evaluation_of
 
 TOLERANCE = 1e-3  # how far a number may be off, absolutely or as a share of the right one
 
