@@ -83,6 +83,13 @@ def test_a_picture_stands_with_its_prompt_and_with_the_answer_in_the_notes():
     assert "<strong>one</strong> dot" in page
 
 
+@pytest.mark.parametrize("kind", ["image/png", "image/svg+xml", "text/html"])
+def test_every_kind_of_picture_and_table_has_a_slide_of_its_own(kind):
+    output = new_output("display_data", {kind: "<svg></svg>", "text/plain": "a figure"})
+    deck = slides.slides(new_notebook(cells=[CELLS[0], new_code_cell("plot()", outputs=[output])]), [])
+    assert [cell.metadata.slideshow.slide_type for cell in deck.cells] == ["slide", "-", "subslide", "-"]
+
+
 def test_long_text_goes_on_below():
     paragraphs = "\n\n".join([("word " * 60).strip()] * 8)
     deck = slides.slides(new_notebook(cells=[new_markdown_cell(f"## Long\n\n{paragraphs}")]), [])

@@ -54,7 +54,7 @@ a code { color: inherit; text-decoration: underline; }
 main { min-width: 0; }
 .jp-InputArea-editor { overflow-x: auto; }
 .jp-RenderedHTMLCommon { line-height: 1.55; }
-.jp-RenderedImage img, .jp-RenderedMarkdown img { max-width: 100%; height: auto; }
+.jp-RenderedImage img, .jp-RenderedSVG img, .jp-RenderedMarkdown img { max-width: 100%; height: auto; }
 /* Jupyter's own style lays outputs out as rows of tables, which cannot scroll, and breaks them at any letter. */
 body .jp-OutputArea .jp-OutputArea-child, body .jp-OutputArea .jp-OutputArea-child .jp-OutputArea-output {
   display: block; width: auto; }
@@ -95,8 +95,9 @@ section.quiz summary { cursor: pointer; color: #0b5cad; }
 }
 /* On a phone, what is wide is moved sideways under the finger and not made small. */
 @media (max-width: 48rem) {
-  .jp-RenderedImage, div[id^="page-"] { overflow-x: auto; }
+  .jp-RenderedImage, .jp-RenderedSVG, div[id^="page-"] { overflow-x: auto; }
   .jp-RenderedImage img.unconfined { max-width: 52rem; }
+  .jp-RenderedSVG img { max-width: none; width: 40rem; }
   div[id^="page-"] iframe { min-width: 46rem; }
 }
 @media print { nav, #all-code { display: none !important; } }
