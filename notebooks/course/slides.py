@@ -41,7 +41,8 @@ html, body, main { height: 100%; margin: 0; padding: 0; overflow: hidden; }
 .reveal h6 { font: 17px system-ui, sans-serif !important; color: #777 !important; margin: 0 0 .5rem; }
 .reveal .jp-RenderedHTMLCommon { font-size: 28px; line-height: 1.4; padding-right: 0; }
 .reveal .celltag_bare .jp-Cell-inputWrapper { display: none; }
-.reveal .jp-RenderedImage img, .reveal .jp-RenderedSVG img { display: block; width: 100%; height: 500px; object-fit: contain; }
+.reveal .jp-RenderedImage img, .reveal .jp-RenderedSVG img { display: block; width: 100%; height: 500px;
+  object-fit: contain; }
 .reveal .jp-RenderedText pre { font-size: 17px; word-break: normal; max-height: 480px; overflow: auto; }
 .reveal .jp-OutputArea-output { overflow: auto; }
 .reveal table { font-size: 17px; }
