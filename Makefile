@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv/bin/python
 INSTALLED := .venv/.installed
 
-.PHONY: ablate test test-faults test-outcomes test-browser bench notebooks book lab clean
+.PHONY: ablate test test-faults test-outcomes test-browser bench notebooks book slides lab clean
 
 ablate: $(INSTALLED)  ## Train DCBH and its ablations on the ORL faces, and report (five to ten minutes on two cores)
 	$(VENV) -m ablations run orl_quick
@@ -25,7 +25,7 @@ test-faults: $(INSTALLED)  ## Kill, fill up and damage running batches: they mus
 test-outcomes: $(INSTALLED)  ## Run notebooks with another seed and in float32: what their prose relies on must not turn (ten minutes)
 	$(VENV) -m pytest -m outcomes tests/test_outcomes.py
 
-test-browser: $(INSTALLED)  ## Open notebook 6 in JupyterLab and all pages of the book in Chromium (about two minutes)
+test-browser: $(INSTALLED)  ## Open notebook 6 in JupyterLab, atlas, book and slides in Chromium (about three minutes)
 	@command -v chromium || command -v google-chrome || test "$$(id -u)" != 0 || \
 		{ echo "Installing Chromium ..."; apt-get update -qq; apt-get install -y -qq chromium >/dev/null; } || true
 	$(VENV) -m pytest -m browser tests/test_browser.py
@@ -36,8 +36,11 @@ notebooks: $(INSTALLED)  ## Execute the notebooks in place, at full size
 book: $(INSTALLED)  ## The notebooks as they are, as linked HTML pages in book/, to be read without a network
 	cd notebooks && ../$(VENV) -m course.book ../book
 
-lab: $(INSTALLED)  ## Open the notebooks in JupyterLab
-	$(VENV) -m jupyter lab notebooks
+slides: $(INSTALLED)  ## The notebooks as slides in slides/, to be shown without a network; key S opens the speaker's notes
+	cd notebooks && ../$(VENV) -m course.slides ../slides
+
+lab: $(INSTALLED)  ## Open the notebooks in JupyterLab, which is kept from asking about its news
+	$(VENV) -m jupyter lab notebooks --LabApp.app_settings_dir=notebooks/course/lab
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Installing into .venv (a few minutes, once) ..."
@@ -45,5 +48,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(VENV) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
-clean:  ## Remove the environment, all runs and the book
-	rm -rf .venv runs book
+clean:  ## Remove the environment, all runs, the book and the slides
+	rm -rf .venv runs book slides

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import math
 import os
 import re
 from collections.abc import Callable
@@ -70,6 +71,12 @@ _TEMPLATE = (
     " src='data:image/svg+xml;base64,{{ output.data['image/svg+xml'] | text_base64 }}'></div>{% endblock %}"
     + "{% block body_header %}{{ super() }}{{ resources.before }}{% endblock %}"
     + "{% block body_footer %}{{ resources.after }}{{ super() }}{% endblock %}"
+    + """{% block input %}{% set lines = cell.source.splitlines() | length %}
+{%- if lines > resources.fold %}<details class="code"><summary>Code, {{ lines }} lines</summary>
+{{- super() }}</details>{% else %}{{ super() }}{% endif %}{% endblock %}"""
+    # Text in columns is to be scrolled, sentences are to be wrapped.
+    + """{% block stream_stdout %}<div class="{{ 'columns' if '   ' in output.text else 'sentences' }}">
+{{- super() }}</div>{% endblock %}"""
 )
 
 
@@ -83,6 +90,7 @@ def html_page(
     title: str,
     *,
     source: bool = True,
+    fold: float = math.inf,
     style: str = "",
     before: str = "",
     after: str = "",
@@ -95,6 +103,7 @@ def html_page(
         content: The notebook, as nbformat reads it.
         title: Of the page.
         source: Whether the source of its code cells is shown as well.
+        fold: Source of more lines than this is folded, to be opened by a click.
         style: CSS to be added.
         before: HTML above the notebook.
         after: HTML below it.
@@ -118,7 +127,8 @@ def html_page(
         exclude_output_prompt=True,
     )
     exporter.register_filter("markdown2html", lambda source: markdown_to_html(source, link, path))
-    page, _ = exporter.from_notebook_node(content, resources={"style": STYLE + style, "before": before, "after": after})
+    resources = {"style": STYLE + style, "before": before, "after": after, "fold": fold}
+    page, _ = exporter.from_notebook_node(content, resources=resources)
     return str(page)
 
 

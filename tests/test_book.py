@@ -7,17 +7,23 @@ seen by the browser tests.
 """
 
 import base64
+import copy
 import gzip
+import io
+import json
 import re
+import shutil
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from course.book import Book
+from course.book import FOLD, WIDE, Book
+from nbformat.v4 import new_output
+from PIL import Image
 
-from ablations.pages import markdown_to_html, mathml
+from ablations.pages import html_page, markdown_to_html, mathml
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -167,3 +173,85 @@ def test_a_bar_in_a_formula_is_a_bracket():
     assert mathml("|q|").count('<mo form="prefix" stretchy="false">') == 2
     assert mathml(r"\left|\frac12\right|").count('stretchy="true"') == 2
     assert "<mtable" in mathml(r"\begin{aligned}a &= b\\ c &= d\end{aligned}", "block")
+
+
+def sections(directory: Path) -> list[list[str]]:
+    """What the search holds: address, notebook, heading and text of each section."""
+    line = (directory / "search.js").read_text("utf-8").splitlines()[0]
+    return json.loads(line.removeprefix("const sections = "))
+
+
+def test_the_search_knows_every_heading_of_every_notebook_and_every_word_of_the_glossary(directory, pages):
+    for address, *_ in sections(directory):
+        name, _, anchor = address.partition("#")
+        assert anchor in pages[directory / name].anchors, address
+    known = {heading for *_, heading, _ in sections(directory)}
+    words = re.findall(r"^\| (\*\*.+?) \|", (ROOT / "docs/glossary.md").read_text("utf-8"), re.M)
+    prose = [
+        cell.source for chapter in Book().chapters for cell in chapter.content.cells if cell.cell_type == "markdown"
+    ]
+    headings = re.findall(r"^#{1,3} (.+?)\s*$", "\n\n".join(prose), re.M)
+    assert len(words) > 20 and len(headings) > 50
+    plain = {re.sub(r"[*`]", "", text) for text in words + headings if "$" not in text}
+    assert plain - known == set()
+
+
+def test_the_search_holds_prose_and_neither_code_nor_tags(directory):
+    texts = {address: text for address, _, _, text in sections(directory)}
+    task = texts["01_faces.html#The-task"]
+    assert "There is a gallery" in task and "subtract the pixels" in task
+    assert "argsort" not in task and "<" not in task and "\\" not in task
+
+
+def test_each_page_lists_its_own_headings_and_its_quiz(directory, pages):
+    for chapter in Book().chapters:
+        prose = [cell.source for cell in chapter.content.cells if cell.cell_type == "markdown"]
+        headings = re.findall(r"^#{2,3} .+", "\n\n".join(prose), re.M)
+        inside = [link for link in pages[directory / chapter.page].links if link.startswith("#")]
+        own = re.search(r'<nav class="contents">.*?</nav>', (directory / chapter.page).read_text("utf-8"), re.S)
+        assert own and own[0].count("<li") == len(headings) + 1
+        assert "#Test-yourself" in inside
+
+
+def test_code_is_folded_when_it_is_long_and_outputs_in_columns_are_told_from_sentences():
+    content = copy.deepcopy(Book().chapters[0].content)
+    first, second = [cell for cell in content.cells if cell.cell_type == "code"][:2]
+    first.source, second.source = "a = 1\n" * FOLD, "b = 2\n" * (FOLD + 1)
+    first.outputs = [new_output("stream", text="one sentence in words\n")]
+    second.outputs = [new_output("stream", text="a    1\nbb   2\n")]
+    content.cells = [first, second]
+    page = html_page(content, "title", fold=FOLD)
+    assert page.count('<details class="code">') == 1
+    assert f"Code, {FOLD + 1} lines" in page
+    assert page.index("one sentence") > page.index('<div class="sentences">')
+    assert page.index('<div class="columns">') > page.index("one sentence")
+    assert '<details class="code">' not in html_page(content, "title")
+
+
+def test_a_picture_of_several_panels_is_marked_as_wide(directory):
+    text = "".join((directory / chapter.page).read_text("utf-8") for chapter in Book().chapters[:5])
+    images = re.findall(r"<img [^>]*>", text)
+    data = [re.search(r'src="data:image/png;base64,([^"]+)"', image) for image in images]
+    wide = [
+        ("unconfined" in image, Image.open(io.BytesIO(base64.b64decode(found[1]))).size)
+        for image, found in zip(images, data, strict=True)
+        if found
+    ]
+    assert {is_marked for is_marked, _ in wide} == {True, False}
+    assert all(is_marked == (width > WIDE * height) for is_marked, (width, height) in wide)
+
+
+def test_the_book_takes_any_number_of_notebooks(tmp_path):
+    for name in ("01_faces", "05_retrieval"):
+        shutil.copy(ROOT / f"notebooks/{name}.ipynb", tmp_path)
+    Book(tmp_path).write(tmp_path / "book")
+    assert {path.name for path in (tmp_path / "book").glob("0*.html")} == {"01_faces.html", "05_retrieval.html"}
+    assert "5. Retrieval →" in (tmp_path / "book/01_faces.html").read_text("utf-8")
+
+
+def test_the_glossary_has_the_words_that_the_course_takes_for_granted(directory):
+    known = " ".join(heading for _, page, heading, _ in sections(directory) if page == "Glossary").lower()
+    for word in ("precision", "recall", "logit", "softmax", "cross-entropy", "gradient", "batch normalisation", "adam"):
+        assert word in known
+    meanings = " ".join(text for _, page, _, text in sections(directory) if page == "Glossary")
+    assert "nat" in re.findall(r"\w+", meanings)

@@ -1,4 +1,4 @@
-"""In a real browser: notebook 6 run in JupyterLab, and atlas and all pages of the book with the network cut.
+"""In a real browser: notebook 6 run in JupyterLab, and with the network cut the atlas, the book and the slides.
 
 Screenshots are kept in ``runs/screenshots``.
 """
@@ -48,6 +48,7 @@ NOTEBOOK = "06_codes_tsne"
 SCREENSHOTS = ROOT / "runs/screenshots"
 # So that the user's own settings neither matter nor change.
 JUPYTER_PLACES = ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR")
+PHONE = 390  # pixels
 PATIENCE = 300  # seconds for notebook 6 in JupyterLab, from "Run All Cells" to an idle kernel
 
 # The place of one face on the first map of an atlas, in pixels of the window, and the name of its person.
@@ -65,6 +66,12 @@ PLACE_OF_A_FACE = """() => {
 
 # The dots of a map of an atlas.
 DOTS = "() => { window.DOTS = (m) => Bokeh.documents[0].get_model_by_name(`map${m}`).renderers[0]; }"
+# Of each slide of a page of reveal.js the height of what is on it, in pixels, and how it begins.
+HEIGHTS_OF_SLIDES = """() => Reveal.getSlides().map((slide) => {
+    const { h, v } = Reveal.getIndices(slide);
+    Reveal.slide(h, v);
+    return [slide.scrollHeight, slide.innerText.slice(0, 80)];
+})"""
 
 
 @pytest.fixture(scope="module")
@@ -103,15 +110,12 @@ def lab(workplace: Path) -> Iterator[dict[str, str]]:
     """A JupyterLab server on loopback, with an address that nobody else has ("url") and a token; afterwards it and its
     kernels are gone."""
     places = {name: str(workplace / name.lower()) for name in JUPYTER_PLACES}
-    # Neither news nor updates, which would ask the network, and the reader.
-    announcements = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
-    config = workplace / JUPYTER_PLACES[1].lower() / "labconfig/page_config.json"
-    config.parent.mkdir(parents=True)
-    config.write_text(json.dumps(announcements))
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", "--port=0", "--allow-root"]
+    command += re.findall(r"jupyter lab notebooks (--.+)", (ROOT / "Makefile").read_text())  # as `make lab` has it
     with (workplace / "lab.log").open("w") as log:
         server = subprocess.Popen(
             [*command, f"--notebook-dir={workplace / 'notebooks'}"],
+            cwd=ROOT,
             env={**os.environ, **places, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"},
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -177,9 +181,9 @@ def hover_a_face(page: Page, frame: Frame, picture: str, at: int = 0) -> None:
 
 
 @contextlib.contextmanager
-def offline(browser: Browser, phone: bool = False) -> Iterator[Page]:
+def offline(browser: Browser, width: int = 1200, phone: bool = False) -> Iterator[Page]:
     """A window without a network, of a desktop or a phone. Nothing may ask for one, and no script may complain."""
-    size: Any = {"width": 390, "height": 844} if phone else {"width": 1200, "height": 900}
+    size: Any = {"width": PHONE, "height": 844} if phone else {"width": width, "height": 900}
     context = browser.new_context(offline=True, viewport=size, has_touch=phone, is_mobile=phone)
     asked: list[str] = []
     complaints: list[str] = []
@@ -235,6 +239,7 @@ def test_notebook_6_runs_in_jupyterlab_and_shows_the_face_under_the_mouse(execut
     assert outputs
     assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
     page.screenshot(path=SCREENSHOTS / "jupyterlab.png")
+    assert page.locator(".Toastify__toast").all_inner_texts() == []  # it neither asks nor tells about news
     frame = page.locator(".jp-Notebook iframe").first
     frame.wait_for(state="attached")
     frame.scroll_into_view_if_needed()
@@ -449,10 +454,11 @@ def test_the_books_page_of_notebook_6_shows_the_face_with_the_network_cut(browse
         hover_a_face(page, frame, "book_face", at=5)
 
 
-def test_all_pages_of_the_book_unpack_and_draw_with_the_network_cut(browser, book):
+@pytest.mark.parametrize("width", [1500, PHONE])
+def test_all_pages_of_the_book_unpack_and_draw_with_the_network_cut(browser, book, width):
     pages = sorted(book.rglob("*.html"))
     for path in pages:
-        with offline(browser) as page:
+        with offline(browser, width) as page:
             page.goto(path.as_uri())
             packed = page.locator('div[id^="page-"]')
             for number in range(packed.count()):
@@ -464,6 +470,10 @@ def test_all_pages_of_the_book_unpack_and_draw_with_the_network_cut(browser, boo
             assert not pictures, path
             sideways = page.evaluate("document.documentElement.scrollWidth - innerWidth")
             assert sideways <= 0, f"{path.name} is {sideways} pixels wider than the window"
+            cut = page.locator(".jp-OutputArea-child").evaluate_all(
+                "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.innerText.slice(0, 40))"
+            )
+            assert not cut, f"{path.name}: outputs that are cut off at the right: {cut}"
             if path.parent == book:
                 page.screenshot(path=SCREENSHOTS / f"book_{path.stem}.png", full_page=True)
 
@@ -493,3 +503,61 @@ def test_a_report_fits_the_window_and_what_is_wide_scrolls_by_itself(
         image = page.get_by_alt_text("a wide figure").bounding_box()
         assert image is not None and (image["width"] >= 600 if width == 390 else image["width"] <= width)
         page.screenshot(path=SCREENSHOTS / f"report_{width}.png")
+                page.screenshot(path=SCREENSHOTS / f"book_{path.stem}_{width}.png", full_page=True)
+
+
+def test_on_a_phone_a_wide_picture_is_moved_and_not_made_small(browser, book):
+    with offline(browser, PHONE) as page:
+        page.goto((book / "05_retrieval.html").as_uri())
+        wide = page.locator("img.unconfined").first
+        assert wide.bounding_box()["width"] > 1.5 * PHONE
+        frame = wide.locator("..")
+        frame.evaluate("frame => { frame.scrollLeft = 100 }")
+        assert frame.evaluate("frame => frame.scrollLeft") == 100
+        output = page.locator(".columns pre").first  # a table printed in columns keeps its lines
+        assert output.evaluate("pre => getComputedStyle(pre).whiteSpace") == "pre"
+        words = page.locator(".sentences pre, .columns pre")
+        breaks = words.evaluate_all("all => all.map((one) => getComputedStyle(one).wordBreak)")
+        assert set(breaks) == {"normal"}
+
+
+def test_the_search_leads_to_the_section(browser, book):
+    with offline(browser) as page:
+        page.goto((book / "index.html").as_uri())
+        page.keyboard.press("/")
+        page.keyboard.type("weight deca")  # a word may be begun
+        assert "Weight decay on the wrong list" in page.locator("#found a").first.inner_text()
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/08_authors_code.html#*")
+        assert page.locator("h2:target").inner_text() == "3. Weight decay on the wrong list"
+        page.locator("#search").fill("no such word anywhere")
+        assert page.locator("#found").inner_text() == "Nothing found."
+        page.keyboard.press("Escape")
+        assert page.locator("#found").is_hidden()
+
+
+def test_folded_code_opens_and_the_contents_stand_beside_the_text(browser, book):
+    with offline(browser, 1500) as page:
+        page.goto((book / "02_block_hashing.html").as_uri())
+        code = page.locator("details.code")
+        assert code.first.get_attribute("open") is None
+        beside = page.locator("nav.contents").bounding_box()
+        assert beside["x"] + beside["width"] <= page.locator("main h1").bounding_box()["x"]
+        page.locator("nav.contents #all-code").click()
+        assert code.evaluate_all("all => all.every((one) => one.open)")
+
+
+def test_no_slide_is_fuller_than_the_screen_and_the_keys_lead_through_them(browser, tmp_path):
+    from course import slides
+
+    for path in slides.write(tmp_path):
+        with offline(browser, 1280) as page:
+            page.set_viewport_size({"width": 1280, "height": 720})
+            page.goto(path.as_uri())
+            page.wait_for_function("window.Reveal && Reveal.isReady()")
+            page.keyboard.press("Space")
+            assert page.evaluate("Reveal.getSlidePastCount()") == 1
+            page.screenshot(path=SCREENSHOTS / f"slides_{path.stem}.png")
+            heights = page.evaluate(HEIGHTS_OF_SLIDES)
+            assert len(heights) > 10
+            assert [(number, text) for number, (height, text) in enumerate(heights) if height > 720] == [], path.name

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.conftest import answered
+
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 
@@ -53,6 +55,7 @@ def test_a_check_says_no_to_the_empty_exercise(exercise, capsys):
     assert capsys.readouterr().out.startswith(f"○ Exercise {exercise} waits")
 
 
+@answered
 @pytest.mark.parametrize("exercise", EXERCISES)
 def test_a_check_says_yes_to_the_solution(exercise):
     found = list(course.verdicts(exercise, solution(exercise)))
@@ -188,6 +191,7 @@ def test_a_check_says_no_to_nonsense_and_does_not_raise(exercise, wrong, capsys)
     assert "✗" in capsys.readouterr().out
 
 
+@answered
 def test_every_solution_belongs_to_an_exercise():
     solved = {path.stem.replace("_", ".") for path in (NOTEBOOKS / "course/solutions").glob("*.py")}
     assert solved == set(EXERCISES)

@@ -91,6 +91,7 @@ PAGES = [
     "docs/glossary.md",
     "docs/reference.md",
     "notebooks/TEACHING.md",
+    "notebooks/teaching/lessons.md",
 ]
 
 

@@ -23,6 +23,8 @@ from IPython.display import Markdown, display
 
 from dcbh_core import DCBH, Config, load_split, train
 
+from . import log
+
 Verdict = tuple[bool, str]  # is it right, and one sentence about what was looked at
 
 
@@ -41,6 +43,7 @@ def check(exercise: str, answer: Any) -> None:
         print("✓" if right else "✗", sentence)
     if all(right for right, _ in found):
         print(f"Exercise {exercise} is solved.")
+        log.note(exercise)
 
 
 def verdicts(exercise: str, answer: Any) -> Iterator[Verdict]:
