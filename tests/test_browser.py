@@ -413,7 +413,7 @@ def test_the_lasso_of_the_atlas_lists_its_faces_and_saves_them_as_csv(opened, tm
     )
     opened.place(0)
     box = page.locator("#map0").bounding_box()
-    left, top, right, low = box["x"] + 8, box["y"] + 8, box["x"] + box["width"] - 50, box["y"] + box["height"] - 12
+    left, top, right, low = box["x"] + 8, box["y"] + 8, box["x"] + box["width"] - 40, box["y"] + box["height"] - 12
     page.mouse.move(left, top)
     page.mouse.down()
     for x, y in ((right, top), (right, low), (left, low), (left, top)):
