@@ -475,7 +475,7 @@ def test_all_pages_of_the_book_unpack_and_draw_with_the_network_cut(browser, boo
             )
             assert not cut, f"{path.name}: outputs that are cut off at the right: {cut}"
             if path.parent == book:
-                page.screenshot(path=SCREENSHOTS / f"book_{path.stem}.png", full_page=True)
+                page.screenshot(path=SCREENSHOTS / f"book_{path.stem}_{width}.png", full_page=True)
 
 
 @pytest.mark.parametrize("width", [1200, 390])
@@ -503,7 +503,6 @@ def test_a_report_fits_the_window_and_what_is_wide_scrolls_by_itself(
         image = page.get_by_alt_text("a wide figure").bounding_box()
         assert image is not None and (image["width"] >= 600 if width == 390 else image["width"] <= width)
         page.screenshot(path=SCREENSHOTS / f"report_{width}.png")
-                page.screenshot(path=SCREENSHOTS / f"book_{path.stem}_{width}.png", full_page=True)
 
 
 def test_on_a_phone_a_wide_picture_is_moved_and_not_made_small(browser, book):
