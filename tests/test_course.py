@@ -82,7 +82,7 @@ def in_torch(value):
     return torch.from_numpy(array).requires_grad_(array.dtype.kind == "f")
 
 
-@pytest.mark.parametrize("exercise", EXERCISES)
+@pytest.mark.parametrize("exercise", sorted(EXERCISES.keys() - {"10.2"}))  # whose answer is judged by its gradient
 @pytest.mark.parametrize("cast", [in_float32, in_torch])
 def test_a_check_takes_the_solution_in_single_precision_and_as_a_tensor(exercise, cast):
     answer = solution(exercise)

@@ -86,8 +86,22 @@ def check_1(answer: Callable[..., Any]) -> Iterator[Verdict]:
         yield bool((order > 0.95).all()), "Within each bit, z rises with the mean of the block."
 
 
+def _with_gradient(answer: Callable[..., Any]) -> Callable[[Tensor], Any]:
+    """The function as it was written, whose tensors have gradients; other checks see plain arrays."""
+    function = getattr(answer, "function", answer)
+
+    def called(q: Tensor) -> Any:
+        term = function(q)
+        if term is None or term is ...:
+            raise Unanswered
+        return term
+
+    return called
+
+
 def check_2(answer: Callable[..., Any]) -> Iterator[Verdict]:
     """The term whose gradient is -1 from 0 to 0.3, 1 from -0.3 to 0, and 0 elsewhere: mean max(0, 0.3 - |q|)."""
+    answer = _with_gradient(answer)
     q = torch.tensor([[0.7], [-0.7], [0.15], [-0.15], [0.29], [-0.31]], dtype=torch.float64)
     wanted = torch.tensor([0.0, 0.0, -1.0, 1.0, -1.0, 0.0], dtype=torch.float64)
     term = answer(q[:1].clone().requires_grad_())
