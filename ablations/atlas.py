@@ -190,8 +190,7 @@ def choose(split: Split, most: int = MOST) -> Shown:
     known = split.gallery.num_identities
     files: list[str] = []
     for name, part in parts.items():
-        known_files = getattr(part, "files", None)
-        files += [] if known_files is None else known_files[rows[name]].tolist()
+        files += [] if part.files is None else part.files[rows[name]].tolist()
     names = split.gallery.names + ([] if split.new_gallery is None else split.new_gallery.names)
     labels = [parts[name].labels[rows[name]] + known * name.startswith("new_") for name in parts]
     images = [parts[name].images[rows[name]] for name in parts]

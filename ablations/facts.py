@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dcbh_core import Evaluation
-
 from .details import Details
 from .run_directory import QUESTIONS, RADIUS, TOP
 from .suite import REPEATS, Suite, as_yaml, point_text
@@ -126,18 +124,13 @@ def with_map_at(runs: pd.DataFrame, details: Sequence[Details | None], k: int = 
 
     It is made from codes, and so of runs that have not measured it too.
     """
-    map_at = getattr(Evaluation, "map_at", None)
-    if map_at is None:
-        return runs
     columns: dict[str, list[float]] = {}
     for question in QUESTIONS:
         evaluations = [None if one is None else one.evaluations[question] for one in details]
-        known = [one is not None and one.retrieved[0].sum() >= k for one in evaluations]
-        if any(known):
-            columns[f"{question.prefix}map_at_{k}"] = [
-                map_at(one, k) if there else math.nan for one, there in zip(evaluations, known, strict=True)
-            ]
-    return runs.assign(**columns)
+        values = [one.map_at(k) if one is not None and one.retrieved[0].sum() >= k else math.nan for one in evaluations]
+        if not all(map(math.isnan, values)):
+            columns[f"{question.prefix}map_at_{k}"] = values
+    return pd.concat([runs, pd.DataFrame(columns, runs.index)], axis=1)
 
 
 def ties(runs: pd.DataFrame, suite: Suite) -> pd.DataFrame:

@@ -146,8 +146,8 @@ def build_report(
 def read_runs(directory: str | os.PathLike[str]) -> pd.DataFrame:
     """The frame of ``collect`` that ``build_report`` has put into a directory."""
     frame = read_table(Path(directory) / RUNS).fillna({"changed": ""})
-    frame[PER_QUERY] = pd.Series(per_query.read(Path(directory) / AP), frame.index, object)
-    return frame
+    kept = pd.Series(per_query.read(Path(directory) / AP), frame.index, object, name=PER_QUERY)
+    return pd.concat([frame, kept], axis=1)
 
 
 def read_table(source: str | os.PathLike[str] | TextIO) -> pd.DataFrame:

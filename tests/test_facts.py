@@ -9,7 +9,6 @@ import pytest
 from ablations.facts import MORE, facts, more_metrics, ties, what_was_run, with_map_at
 from ablations.suite import Suite, load_suite
 from ablations.tables import tables
-from dcbh_core import Evaluation
 from tests.made_details import made_runs
 from tests.stub_suite import write_suite
 
@@ -92,16 +91,15 @@ def test_metrics_beside_map_have_a_column_for_each_question(suite: Suite) -> Non
     assert row.to_dict() == {"seen": " / ".join(f"{value:.3f}" for value in own[kind]), "unseen": "0.250 / 0.250"}
 
 
-def test_map_of_the_nearest_is_made_from_codes(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_map_of_the_nearest_is_made_from_codes(suite: Suite) -> None:
     """For every question with so large a gallery, which here has 20 faces, and 11 other queries."""
-    monkeypatch.setattr(Evaluation, "map_at", lambda evaluation, k: evaluation.precision_at(k), raising=False)
     runs, details = made_runs(suite, [0, 1])
     details[3] = None
     measured = with_map_at(runs, details, 12)
     assert list(measured)[-1] == "map_at_12" and "held_out_map_at_12" not in measured
     for one, value in zip(details, measured["map_at_12"], strict=True):
         evaluation = None if one is None else next(iter(one.evaluations.values()))
-        assert np.isnan(value) if evaluation is None else value == evaluation.precision_at(12)
+        assert np.isnan(value) if evaluation is None else value == evaluation.map_at(12)
     both = with_map_at(runs, details, 11)
     assert {"map_at_11", "held_out_map_at_11"} <= set(both)
 
