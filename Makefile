@@ -23,7 +23,7 @@ test-faults: $(INSTALLED)  ## Kill, fill up and damage running batches: they mus
 	$(VENV) -m pytest -m faults tests/test_faults.py
 
 test-outcomes: $(INSTALLED)  ## Run notebooks with another seed and in float32: what their prose relies on must not turn (ten minutes)
-	$(VENV) -m pytest -m outcomes tests/test_outcomes.py
+	$(VENV) -m pytest -n 2 -m outcomes tests/test_outcomes.py
 
 test-browser: $(INSTALLED)  ## Open notebook 6 in JupyterLab, atlas, book and slides in Chromium (about three minutes)
 	@command -v chromium || command -v google-chrome || test "$$(id -u)" != 0 || \
