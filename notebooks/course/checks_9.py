@@ -31,9 +31,9 @@ def check_1(answer: Callable[..., Any]) -> Iterator[Verdict]:
     value = answer(12, 12)
     hint = "" if value == 4096 else ": should that not be all codes there are?"
     yield value == 4096, ended(f"Within radius 12 of a code of 12 bits you count {value}{hint}")
-    value, wanted = answer(64, 32), sum(math.comb(64, i) for i in range(33))
+    value, wanted = answer(60, 30), sum(math.comb(60, i) for i in range(31))
     hint = "" if value == wanted else ": is every step in whole numbers?"
-    yield value == wanted, ended(f"Within radius 32 of a code of 64 bits you count {value}{hint}")
+    yield value == wanted, ended(f"Within radius 30 of a code of 60 bits you count {value}{hint}")
 
 
 def _size(bits: int, d: int, ones: float) -> float:
