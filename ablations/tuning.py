@@ -97,6 +97,33 @@ def scores(frame: pd.DataFrame, suite: Suite) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["variant", "settings", "seeds", *SCORED, "score"])
 
 
+def leading(trials: pd.DataFrame, count: int = 3) -> pd.DataFrame:
+    """The best trials of each variant, as a table for a page: among those with the most seeds, the first ``count``.
+
+    Args:
+        trials: From ``scores``.
+        count: Of trials of each variant.
+
+    Returns:
+        Text in the columns ``variant``, ``settings``, ``seeds``, ``held out``, ``unseen``, ``mean`` and, beside the
+        best, ``to be tried`` (see ``next_values``).
+    """
+    most = trials[trials["seeds"] == trials.groupby("variant")["seeds"].transform("max")]
+    offered = next_values(trials)
+    rows = []
+    for variant, of_variant in most.groupby("variant", sort=False):
+        first = of_variant.sort_values("score", ascending=False, kind="stable").head(count)
+        for rank, row in enumerate(first.to_dict("records")):
+            more = offered.get(str(variant), {}) if rank == 0 else {}
+            settings, tried_next = (
+                ", ".join(f"{field} {value:g}" for field, value in fields.items()) for fields in (row["settings"], more)
+            )
+            means = [f"{row[name]:.3f}" for name in (*SCORED, "score")]
+            rows.append((variant, settings, str(row["seeds"]), *means, tried_next))
+    columns = ["variant", "settings", "seeds", "held out", "unseen", "mean", "to be tried"]
+    return pd.DataFrame(rows, columns=columns)
+
+
 def best(trials: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     """For each variant the settings with the highest score, several where they tie.
 

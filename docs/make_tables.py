@@ -2,7 +2,7 @@
 
 Such a table stands between ``<!-- table: SUITE {OPTIONS} -->`` and ``<!-- end -->``. OPTIONS is YAML on one line or
 left out: ``where`` (as that of a report), ``metric``, ``reference`` (another variant than the suite's), ``rows``
-(these alone), and ``made: before_binarisation`` or ``made: memory`` for these tables.
+(these alone), and ``made: before_binarisation``, ``made: memory`` or ``made: tuning`` for these tables.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from ablations.records import recorded
 from ablations.suite import load_suite, parse_yaml
 from ablations.tables import before_binarisation, tables, with_memory
+from ablations.tuning import leading, scores
 from ablations.writing import markdown
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,6 +42,8 @@ def table(name: str, options: str) -> str:
     suite = load_suite(name).where(chosen.pop("where", {}))
     suite = dataclasses.replace(suite, reference=chosen.pop("reference", suite.reference))
     rows, made = chosen.pop("rows", None), chosen.pop("made", None)
+    if made == "tuning":
+        return markdown(leading(scores(recorded(f"{name}_tuning"), suite)))
     text = OTHERS[made](recorded(name), suite) if made else tables(recorded(name), suite, **chosen)
     if text is None:
         raise ValueError(f"the record of {name!r} does not hold what the table needs")

@@ -11,7 +11,7 @@ from ablations.__main__ import main
 from ablations.execution import NotebookError
 from ablations.records import recorded
 from ablations.suite import Suite, load_suite
-from ablations.tuning import best, next_values, scores, tuning_suite, tuning_text
+from ablations.tuning import best, leading, next_values, scores, tuning_suite, tuning_text
 from tests.stub_suite import OWN, write_suite
 
 TUNED = ["methods_lfw"]
@@ -278,3 +278,15 @@ def test_what_the_base_sets_and_the_trials_share_is_set_in_the_trials_alone(smal
     suite = write_tuned(small, at={"bits": 12, "seed": 0, "width": 0.1})
     assert {run.config.width for run in tuning_suite(suite).runs()} == {0.1}
     assert {run.config.width for run in suite.runs()} == {0.25}
+
+
+def test_the_leading_trials_are_the_best_of_those_with_the_most_seeds() -> None:
+    def trial(variant: str, rate: float, seeds: int, score: float) -> dict:
+        means = {"held_out_map": score, "unseen_map": score, "score": score}
+        return {"variant": variant, "settings": {"learning_rate": rate}, "seeds": seeds, **means}
+
+    rows = [trial("a", 0.001, 2, 0.3), trial("a", 0.002, 2, 0.4), trial("a", 0.004, 1, 0.9), trial("b", 0.001, 1, 0.2)]
+    table = leading(pd.DataFrame(rows), 1)
+    assert table["settings"].tolist() == ["learning_rate 0.002", "learning_rate 0.001"]
+    assert table["mean"].tolist() == ["0.400", "0.200"]
+    assert leading(pd.DataFrame(rows), 2)["mean"].tolist() == ["0.400", "0.300", "0.200"]
