@@ -44,7 +44,7 @@ html, body, main { height: 100%; margin: 0; padding: 0; overflow: hidden; }
 .reveal .jp-RenderedImage img, .reveal .jp-RenderedSVG img { display: block; width: 100%; height: 500px;
   object-fit: contain; }
 .reveal .jp-RenderedText pre { font-size: 17px; word-break: normal; max-height: 480px; overflow: auto; }
-.reveal .jp-OutputArea-output { overflow: auto; }
+.reveal .jp-OutputArea-child { display: block; } .reveal .jp-OutputArea-output { display: block; overflow: auto; }
 .reveal table { font-size: 17px; }
 .reveal .jp-OutputArea-output:has(table) { max-height: 500px; }
 .reveal div[id^="page-"] { height: 500px; overflow: auto; background: white; }
