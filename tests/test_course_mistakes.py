@@ -1,4 +1,4 @@
-"""Exercises of notebooks 5 to 9: what a beginner may write instead is refused, and told why; types do not matter."""
+"""Exercises of notebooks 5 to 10: what a beginner may write instead is refused, and told why; types do not matter."""
 
 import math
 import runpy
@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from torch import nn
+
+from dcbh_core import Head
 
 SOLUTIONS = Path(__file__).resolve().parent.parent / "notebooks/course/solutions"
 
@@ -65,6 +68,65 @@ def luck(k: int) -> np.ndarray:
     return np.sort(np.random.default_rng(0).standard_normal((50_000, k)))
 
 
+class MeanOfBlocks(Head):
+    relu = False
+
+    def forward(self, f: torch.Tensor) -> torch.Tensor:
+        return f.unflatten(1, (self.bits, self.size)).mean(2)
+
+
+class BalancedFaces(MeanOfBlocks):
+    def forward(self, f):
+        z = super().forward(f)
+        return z - z.mean(1, keepdim=True)
+
+
+class OfItsBatch(MeanOfBlocks):
+    def forward(self, f):
+        z = super().forward(f)
+        return z - z.mean(0)
+
+
+class RemembersNothing(MeanOfBlocks):
+    def __init__(self, bits, size):
+        super().__init__(bits, size)
+        self.norm = nn.BatchNorm1d(bits, affine=False, track_running_stats=False)
+
+    def forward(self, f):
+        return self.norm(super().forward(f))
+
+
+class KeptAside(MeanOfBlocks):
+    """A running mean as a plain attribute, which a state_dict does not hold."""
+
+    def __init__(self, bits, size):
+        super().__init__(bits, size)
+        self.mean = torch.zeros(bits)
+
+    def forward(self, f):
+        z = super().forward(f)
+        if self.training:
+            self.mean = self.mean.lerp(z.detach().mean(0), 0.1)
+            return z - z.mean(0)
+        return z - self.mean
+
+
+class NoiseWithGradients(MeanOfBlocks):
+    def forward(self, f):
+        z = super().forward(f)
+        return z + torch.randn_like(z) if torch.is_grad_enabled() else z
+
+
+class NoiseAlways(MeanOfBlocks):
+    def forward(self, f):
+        z = super().forward(f)
+        return z + torch.randn_like(z)
+
+
+def what_the_picture_shows(q: torch.Tensor) -> torch.Tensor:
+    return torch.where(q.abs() < 0.3, -q / q.abs(), 0 * q).mean()
+
+
 MISTAKES: list[tuple[str, Callable[..., Any], str]] = [
     ("5.1", lambda right: (right.cumsum() / np.arange(1, len(right) + 1)).mean(), "a ✗ do not go into the mean"),
     ("5.1", lambda right: (right.cumsum() / np.arange(1, len(right) + 1) * right).sum(), "a sum is not yet a mean"),
@@ -98,6 +160,18 @@ MISTAKES: list[tuple[str, Callable[..., Any], str]] = [
     ("7.2", lambda k: luck(k)[:, -1].mean(), "the second lies above it as well"),
     ("7.2", lambda k: luck(k)[:, -1].mean() - (luck(k - 1)[:, -1].mean() if k > 1 else 0), "best of k - 1"),
     ("7.2", lambda k: 3, "too large"),
+    ("10.1", MeanOfBlocks, "is 1 for 0%."),
+    ("10.1", BalancedFaces, "each bit is to be balanced over the faces"),
+    ("10.1", OfItsBatch, "whoever stands beside it"),
+    ("10.1", RemembersNothing, "What of training does it remember"),
+    ("10.1", KeptAside, "`self.register_buffer"),
+    ("10.2", what_the_picture_shows, "you return what the picture shows"),
+    ("10.2", lambda q: -(0.3 - q.abs()).clamp(min=0).mean(), "pushes the other way"),
+    ("10.2", lambda q: torch.where(q.abs() < 0.3, -q.abs(), 0 * q).mean(), "it jumps from -0.3 to 0"),
+    ("10.2", lambda q: (0.3 - q.abs()).clamp(min=0).sum(), "the mean was asked for"),
+    ("10.3", NoiseAlways, "Is the noise still there"),
+    ("10.3", MeanOfBlocks, "the idea is gone"),
+    ("10.3", NoiseWithGradients, "only while gradients are recorded"),
     ("9.1", lambda bits, radius: float(sum(math.comb(bits, i) for i in range(radius + 1))), "not a float"),
 ]
 
@@ -124,7 +198,9 @@ def test_an_answer_may_be_of_any_precision_and_library(exercise, kind):
     assert all(right for right, _ in found), found
 
 
-@pytest.mark.parametrize("exercise", ["5.1", "5.2", "5.3", "6.1", "6.2", "6.3", "7.1", "7.2", "8.1", "8.2", "9.1"])
+@pytest.mark.parametrize(
+    "exercise", ["5.1", "5.2", "5.3", "6.1", "6.2", "6.3", "7.1", "7.2", "8.1", "8.2", "9.1", "10.1", "10.2", "10.3"]
+)
 def test_no_hint_of_a_mistake_stands_beside_a_right_answer(exercise):
     hints = {hint for of, _, hint in MISTAKES if of == exercise} | {
         "is marked",

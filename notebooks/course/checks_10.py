@@ -63,18 +63,41 @@ def check_1(answer: Callable[..., Any]) -> Iterator[Verdict]:
     with torch.no_grad():
         for seed in range(2, 102):
             _z(head, _descriptors(64, seed))
-        ones = (head(_descriptors(256, 1)) >= 0).float().mean(0)
+        z = head(_descriptors(256, 1))
+        ones = (z >= 0).float().mean(0)
         worst = int((ones - 0.5).abs().argmax())
+        balanced = bool(((ones - 0.5).abs() < 0.15).all())
+        within_faces = not balanced and bool((z.mean(1).abs() < 1e-3 * z.abs().mean()).all())
+        hint = ": you balance the bits of each face; each bit is to be balanced over the faces" if within_faces else ""
         yield (
-            bool(((ones - 0.5).abs() < 0.15).all()),
-            f"In training, of faces whose blocks lie at different levels: bit {worst + 1} is 1 for {ones[worst]:.0%}.",
+            balanced,
+            "In training, of faces whose blocks lie at different levels, "
+            + ended(f"bit {worst + 1} is 1 for {ones[worst]:.0%}{hint}"),
         )
         head.eval()
         f = _descriptors(256, 500)
-        together, alone = head(f), torch.cat([head(face[None]) for face in f[:20]])
-        same = bool(torch.allclose(together[:20], alone, atol=1e-4)) if alone.isfinite().all() else False
-        hint = "" if same else ": its code would change with whoever stands beside it"
+        together = head(f)
+        same, hint = False, ": its code would change with whoever stands beside it"
+        try:
+            alone = torch.cat([head(face[None]) for face in f[:20]])
+        except ValueError as error:  # what a layer that normalises says about a batch of one
+            hint = f": of one face alone it has no mean, it says {str(error)!r}. What of training does it remember"
+        else:
+            same = bool(alone.isfinite().all()) and bool(torch.allclose(together[:20], alone, atol=1e-4))
+        hint = "" if same else f"{hint}?" if hint.endswith("remember") else hint
         yield same, ended(f"After training, a face encoded alone has the z that it has among 256{hint}")
+        loaded = answer(BITS, SIZE).eval()
+        loaded.load_state_dict(head.state_dict())
+        kept = bool(torch.allclose(loaded(f), together, atol=1e-4))
+        hint = (
+            ""
+            if kept
+            else (
+                ": what it remembers of training is not in its `state_dict`, which is what is saved. "
+                "`self.register_buffer(name, tensor)` puts a tensor there"
+            )
+        )
+        yield kept, ended(f"Saved and loaded, it gives the same z{hint}")
         ones = (together >= 0).float().mean(0)
         worst = int((ones - 0.5).abs().argmax())
         yield (
@@ -108,17 +131,25 @@ def check_2(answer: Callable[..., Any]) -> Iterator[Verdict]:
     single = isinstance(term, Tensor) and term.shape == ()
     yield single, "For one face and one bit you return a tensor of one number" + ("." if single else ", all in all.")
     yield term.requires_grad, "The term depends on q." if term.requires_grad else "The term does not depend on q."
+    picture = bool(torch.allclose(torch.stack([answer(value[None]).detach() for value in q]), wanted, atol=1e-6))
     for value, right in zip(q, wanted, strict=True):
         one = value[None].clone().requires_grad_()
         (found,) = torch.autograd.grad(answer(one), one)
         slope = found.item() + 0.0  # no -0
         good = math.isclose(slope, right.item(), abs_tol=1e-6)
         hint = ""
-        if not good and right and math.isclose(slope, -right.item(), abs_tol=1e-6):
+        if not good and picture:
+            hint = ": you return what the picture shows, and the term is what has it as its gradient"
+        elif not good and right and math.isclose(slope, -right.item(), abs_tol=1e-6):
             hint = ": the picture pushes the other way"
         elif not good:
             hint = f": the picture has {right.item():g}"
         yield good, ended(f"At q = {value.item():+.2f} the gradient is {slope:.3g}{hint}")
+    for edge in (0.3, -0.3, 0.0):
+        below, above = (answer(q.new_full((1, 1), edge + step)).item() for step in (-1e-9, 1e-9))
+        smooth = math.isclose(below, above, abs_tol=1e-6)
+        hint = "" if smooth else f": it jumps from {below:.3g} to {above:.3g}, which no gradient knows of"
+        yield smooth, ended(f"The term goes on without a jump at q = {edge:g}{hint}")
     q = torch.empty(20, 8, dtype=torch.float64).uniform_(-1, 1, generator=torch.Generator().manual_seed(0))
     q.requires_grad_()
     (found,) = torch.autograd.grad(answer(q), q)
@@ -148,10 +179,15 @@ def check_3(answer: Callable[..., Any]) -> Iterator[Verdict]:
         noise = head(f) - means
         spread = noise.std(0)  # of each bit, over faces
         there = spread.max().item() > 1e-3
+        with torch.enable_grad():
+            asks_for_gradients = not there and bool((head(f) - means).std(0).max() > 1e-3)
         yield (
             there,
             "In training there is noise."
             if there
+            else "In training mode there is noise only while gradients are recorded, which is another question: ask"
+            " `self.training`."
+            if asks_for_gradients
             else "In training no noise differs from face to face: the idea is gone.",
         )
         good = bool(((spread - 1).abs() < 0.2).all() and noise.mean().abs() < 0.1)
