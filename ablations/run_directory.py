@@ -8,7 +8,7 @@ import io
 import json
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from dcbh_core import DCBH, Config, Evaluation, Faces, Split, evaluate
-from dcbh_core.memory import Memory
+from dcbh_core.memory import NOBODY, Memory
 from dcbh_core.metrics import evaluate_asymmetric, evaluate_chance, evaluate_vectors
 from dcbh_core.saving import write_atomically
 from dcbh_core.shallow import LinearHash, class_number, itq, lda_itq, lsh
@@ -102,6 +102,33 @@ def measure(model: DCBH, split: Split) -> Measured:
     They are of the first of ``QUESTIONS``. The others have theirs with a prefix in front, where the split can ask them:
     where each known person has two queries, and where there are unseen people.
     """
+    parts = encode_parts(model, split)
+    encoders = _shallow(model, parts["training"]) if model.config.objective_class.shallow else {}
+    if model.memory is None:
+        encoders["memory"] = with_memory(model, parts["training"], MEMORY)
+    metrics: dict[str, float] = {}
+    ap: dict[str, np.ndarray] = {}
+    evaluations = []
+    for question, queries, gallery in questions(parts):
+        evaluation, found, average_precisions = _metrics(queries, gallery, encoders)
+        evaluations.append(evaluation)
+        metrics |= {f"{question.prefix}{name}": value for name, value in found.items()}
+        ap |= {f"ap_{question.prefix}{name}": values for name, values in average_precisions.items()}
+    arrays = dict(ap)
+    for name in PARTS:
+        if (part := parts.get(name)) is None:
+            continue
+        arrays |= {f"{name}_codes": part.codes, f"{name}_labels": part.labels}
+        faces = getattr(split, name)
+        if faces.files is not None:
+            arrays[f"{name}_files"] = faces.files
+        if name.endswith("queries"):
+            arrays[f"{name}_names"] = np.array(faces.names)
+    return Measured(metrics, evaluations[0], arrays, split.fingerprint())
+
+
+def encode_parts(model: DCBH, split: Split) -> dict[str, Encoded]:
+    """Each of ``PARTS`` that the split has, and ``training``, by name."""
     passed: dict[int, Encoded] = {}  # the gallery is the training part too
 
     def encoded(faces: Faces) -> Encoded:
@@ -110,39 +137,42 @@ def measure(model: DCBH, split: Split) -> Measured:
             passed[id(faces)] = Encoded(faces.images, faces.labels, f, model.relax(f), model.binarize(f))
         return passed[id(faces)]
 
-    parts = {name: encoded(part) for name in PARTS if (part := getattr(split, name)) is not None}
-    encoders = _shallow(model, encoded(split.training)) if model.config.objective_class.shallow else {}
-    if model.memory is None:
-        encoders["memory"] = _with_memory(model, encoded(split.training))
-    metrics: dict[str, float] = {}
-    ap: dict[str, np.ndarray] = {}
-    evaluations = []
-    # In the open gallery unseen people have labels of their own.
-    open_parts = {
-        name: part._replace(labels=part.labels + split.training.num_identities) if name.startswith("new_") else part
+    return {name: encoded(part) for name in ("training", *PARTS) if (part := getattr(split, name)) is not None}
+
+
+def questions(parts: dict[str, Encoded]) -> Iterator[tuple[Question, Encoded, Encoded | None]]:
+    """Each of ``QUESTIONS`` that the parts can answer: the queries, and the gallery, which is None for other queries.
+
+    For that everybody has to have two queries. No label is that of two people.
+    """
+    known = parts["training"].labels.max() + 1
+    own = {
+        name: part._replace(labels=part.labels + known) if name.startswith("new_") else part
         for name, part in parts.items()
     }
     for question in QUESTIONS:
-        if not {question.queries, *question.galleries} <= set(parts):
-            continue
-        queries, gallery = open_parts[question.queries], None
-        if question.galleries:
-            gallery = _joined([open_parts[name] for name in question.galleries])
-        elif (np.bincount(queries.labels) == 1).any():
-            continue  # somebody has no second query to be found
-        evaluation, found, average_precisions = _metrics(queries, gallery, encoders)
-        evaluations.append(evaluation)
-        metrics |= {f"{question.prefix}{name}": value for name, value in found.items()}
-        ap |= {f"ap_{question.prefix}{name}": values for name, values in average_precisions.items()}
-    arrays = dict(ap)
-    for name, part in parts.items():
-        arrays |= {f"{name}_codes": part.codes, f"{name}_labels": part.labels}
-        faces = getattr(split, name)
-        if faces.files is not None:
-            arrays[f"{name}_files"] = faces.files
-        if name.endswith("queries"):
-            arrays[f"{name}_names"] = np.array(faces.names)
-    return Measured(metrics, evaluations[0], arrays, split.fingerprint())
+        if {question.queries, *question.galleries} <= set(own):
+            queries = own[question.queries]
+            if question.galleries:
+                yield question, queries, _joined([own[name] for name in question.galleries])
+            elif (np.bincount(queries.labels) != 1).all():
+                yield question, queries, None
+
+
+def with_memory(
+    model: DCBH, training: Encoded, weight: float, nobody: float = NOBODY
+) -> Callable[[Encoded], np.ndarray]:
+    """The codes that a model without a memory gives with one: from faces to bool (n, bits).
+
+    Args:
+        model: The model.
+        training: The faces that it was trained on.
+        weight: Of the memory.
+        nobody: How far away nobody is, see ``dcbh_core.memory``.
+    """
+    memory = Memory(model.num_identities, model.config.bits, weight, nobody)
+    memory.learn(torch.from_numpy(training.relaxed), torch.from_numpy(training.labels))
+    return lambda faces: memory(torch.from_numpy(faces.relaxed)).numpy() >= 0
 
 
 def write_run(
@@ -228,13 +258,6 @@ def _shallow(model: DCBH, training: Encoded) -> dict[str, Callable[[Encoded], np
     if model.code_classifier is not None:
         encoders["class_number"] = lambda faces: class_number(model.classify(faces.descriptors), model.num_identities)
     return encoders
-
-
-def _with_memory(model: DCBH, training: Encoded) -> Callable[[Encoded], np.ndarray]:
-    """The codes that a model without a memory gives with one."""
-    memory = Memory(model.num_identities, model.config.bits, MEMORY)
-    memory.learn(torch.from_numpy(training.relaxed), torch.from_numpy(training.labels))
-    return lambda faces: memory(torch.from_numpy(faces.relaxed)).numpy() >= 0
 
 
 def _encoder(vectors_of: Callable[[Encoded], np.ndarray], fitted: LinearHash) -> Callable[[Encoded], np.ndarray]:

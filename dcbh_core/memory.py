@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-NOBODY = 2.0  # how far away nobody is, in usual distances of a face from its person's centre
+NOBODY = 2.0
 
 
 class Memory(nn.Module):
@@ -30,6 +30,7 @@ class Memory(nn.Module):
         num_identities: The number of people in training, C.
         bits: Length of the codes.
         weight: a, 0 or more.
+        nobody: How far away nobody is, in usual distances of a face from its person's centre.
 
     Attributes:
         centers: m, (C, bits).
@@ -41,9 +42,9 @@ class Memory(nn.Module):
     scale: Tensor
     scatter: Tensor
 
-    def __init__(self, num_identities: int, bits: int, weight: float):
+    def __init__(self, num_identities: int, bits: int, weight: float, nobody: float = NOBODY):
         super().__init__()
-        self.weight = weight
+        self.weight, self.nobody = weight, nobody
         self.register_buffer("centers", torch.zeros(num_identities, bits))
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("scatter", torch.ones(()))
@@ -63,7 +64,7 @@ class Memory(nn.Module):
     def recognize(self, relaxed: Tensor) -> Tensor:
         """p (n, C): who a face might be, of q (n, bits). What is missing from a sum of 1 is nobody's."""
         distances = relaxed.square().sum(1, keepdim=True) + self.centers.square().sum(1) - 2 * relaxed @ self.centers.T
-        nobody = NOBODY**2 * self.scatter.expand(len(relaxed), 1)
+        nobody = self.nobody**2 * self.scatter.expand(len(relaxed), 1)
         return (torch.cat([distances, nobody], 1) / (-2 * self.scatter)).softmax(1)[:, :-1]
 
     def forward(self, relaxed: Tensor) -> Tensor:

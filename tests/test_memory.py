@@ -10,7 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcbh_core import DCBH, Config, Faces, train
+from ablations.memory_weights import memory_weights, weigh
+from ablations.run_directory import measure
+from ablations.suite import load_suite
+from dcbh_core import DCBH, Config, Faces, Split, train
 from dcbh_core.memory import Memory
 
 CONFIG = Config(width=0.05, bits=8, epochs=2, batch_size=8, device="cpu", dtype="float32", memory=0.5)
@@ -99,3 +102,19 @@ def test_it_is_saved_with_the_model(tiny: Faces, tmp_path: Path) -> None:
 def test_an_impossible_weight_is_refused(weight: float) -> None:
     with pytest.raises(ValueError, match="memory must be"):
         Config(memory=weight)
+
+
+def test_weighing_memories_gives_what_a_run_measures_and_what_training_with_one_gives(tiny: Faces) -> None:
+    split = Split(tiny, tiny, tiny, tiny, tiny)
+    plain, _ = train(dataclasses.replace(CONFIG, memory=0.0), tiny)
+    found = weigh(plain, split, [0.0, 0.5], [1.5, 2.0]).set_index(["weight", "nobody"])
+    assert found.index.tolist() == [(0.0, 1.5), (0.5, 1.5), (0.5, 2.0)]
+    measured = measure(plain, split).metrics
+    for metric in found:
+        assert found.loc[(0.0, 1.5), metric] == measured[metric]
+        assert found.loc[(0.5, 2.0), metric] == measured[f"{metric.removesuffix('map')}memory"]
+
+
+def test_no_memory_is_chosen_on_queries(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="'methods_lfw' is scored on queries"):
+        memory_weights(load_suite("methods_lfw"), tmp_path)

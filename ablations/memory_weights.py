@@ -1,0 +1,91 @@
+"""How much should a memory weigh, and how far away is nobody? MAP of a suite's complete runs, with many memories.
+
+    python -m ablations.memory_weights memory_candidates_lfw --out runs > ablations/results/memory_weights.csv
+
+On the validation part alone, so that nothing is chosen on the queries. A memory needs no training: it is given to the
+models that the runs have kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from dcbh_core import DCBH, Split, evaluate, load_split
+
+from .report import collect
+from .run_directory import encode_parts, questions, with_memory
+from .suite import Suite, load_suite
+
+WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
+NOBODY = (1.5, 2.0, 3.0)
+
+
+def memory_weights(suite: Suite, out: Path, any_source: bool = False) -> pd.DataFrame:
+    """MAP of each complete run of a suite, with each of ``WEIGHTS`` and ``NOBODY``.
+
+    Args:
+        suite: Whose runs they are; scored on the validation part, and without a memory of its own.
+        out: The output directory.
+        any_source: Take runs of other sources too, as ``collect`` does.
+
+    Returns:
+        A row per run, weight and distance: ``variant``, ``split_seed``, ``seed``, and the columns of ``weigh``.
+
+    Raises:
+        ValueError: The suite is scored on queries.
+    """
+    configs = {(run.variant, *run.point.values()): run.config for run in suite.runs()}
+    if any(config.scored_on != "validation" for config in configs.values()):
+        raise ValueError(f"suite {suite.name!r} is scored on queries, on which no memory is chosen")
+    found = []
+    for one in collect(suite, out, any_source).to_dict("records"):
+        config = configs[(one["variant"], *(one[field] for field in suite.grid))]
+        model = DCBH.load(out / "complete" / one["run"] / "model", own_code=True)
+        weighed = weigh(model, load_split(config))
+        for column, field in enumerate(("split_seed", "seed")):
+            weighed.insert(column, field, getattr(config, field))
+        weighed.insert(0, "variant", one["variant"])
+        found.append(weighed)
+    return pd.concat(found, ignore_index=True)
+
+
+def weigh(
+    model: DCBH, split: Split, weights: Sequence[float] = WEIGHTS, nobody: Sequence[float] = NOBODY
+) -> pd.DataFrame:
+    """MAP of a model without a memory, with each of many.
+
+    Args:
+        model: The model.
+        split: What it was trained and is asked on.
+        weights: Of memories; with 0 bits are the model's own, so that nobody's distance is of no matter.
+        nobody: How far away nobody is, see ``dcbh_core.memory``.
+
+    Returns:
+        A row per weight and distance: ``weight``, ``nobody``, and MAP of each question, as ``held_out_map``.
+    """
+    parts = encode_parts(model, split)
+    rows = []
+    for weight in weights:
+        for distance in nobody if weight else nobody[:1]:
+            encode = with_memory(model, parts["training"], weight, distance)
+            row = {"weight": weight, "nobody": distance}
+            for question, queries, gallery in questions(parts):
+                against = (None, None) if gallery is None else (encode(gallery), gallery.labels)
+                row[f"{question.prefix}map"] = evaluate(encode(queries), queries.labels, *against).map
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("suite", help="name or file of a suite")
+    parser.add_argument("--out", type=Path, required=True, help="the output directory of its runs")
+    parser.add_argument("--any-source", action="store_true", help="take runs of other sources too")
+    options = parser.parse_args()
+    found = memory_weights(load_suite(options.suite), options.out, options.any_source)
+    found.to_csv(sys.stdout, index=False, float_format="%.6f")
