@@ -18,7 +18,7 @@ import pandas as pd
 from dcbh_core import DCBH, Split, evaluate, load_split
 
 from .report import collect
-from .run_directory import encode_parts, questions, with_memory
+from .run_directory import encode_parts, memory_encoder, questions
 from .suite import Suite, load_suite
 
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
@@ -72,7 +72,7 @@ def weigh(
     rows = []
     for weight in weights:
         for distance in nobody if weight else nobody[:1]:
-            encode = with_memory(model, parts["training"], weight, distance)
+            encode = memory_encoder(model, parts["training"], weight, distance)
             row = {"weight": weight, "nobody": distance}
             for question, queries, gallery in questions(parts):
                 against = (None, None) if gallery is None else (encode(gallery), gallery.labels)

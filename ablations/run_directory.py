@@ -105,7 +105,7 @@ def measure(model: DCBH, split: Split) -> Measured:
     parts = encode_parts(model, split)
     encoders = _shallow(model, parts["training"]) if model.config.objective_class.shallow else {}
     if model.memory is None:
-        encoders["memory"] = with_memory(model, parts["training"], MEMORY)
+        encoders["memory"] = memory_encoder(model, parts["training"], MEMORY)
     metrics: dict[str, float] = {}
     ap: dict[str, np.ndarray] = {}
     evaluations = []
@@ -159,7 +159,7 @@ def questions(parts: dict[str, Encoded]) -> Iterator[tuple[Question, Encoded, En
                 yield question, queries, None
 
 
-def with_memory(
+def memory_encoder(
     model: DCBH, training: Encoded, weight: float, nobody: float = NOBODY
 ) -> Callable[[Encoded], np.ndarray]:
     """The codes that a model without a memory gives with one: from faces to bool (n, bits).

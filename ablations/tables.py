@@ -7,6 +7,7 @@ shown.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +19,7 @@ from dcbh_core.methods import unknown_name
 
 from .intervals import FEWEST, Bootstrap, Estimate, Sample, estimate, holm
 from .per_query import PerQuery, question_of
-from .run_directory import QUESTIONS
+from .run_directory import MEMORY, QUESTIONS
 from .suite import REPEATS, Suite, as_yaml, point_text
 
 # Baselines of a MAP: metrics of the reference's own runs.
@@ -42,6 +43,7 @@ BEFORE = {
 }
 TITLES = {"map": "MAP", "map_worst": "MAP, worst order of ties", "map_best": "MAP, best order of ties"}
 STAR = "★"  # at a difference that holds together with the others of its table
+WITH_MEMORY = " with memory"  # behind a variant's name
 PER_QUERY = "per_query"  # the column of a frame that holds each run's ``PerQuery``
 
 
@@ -304,6 +306,32 @@ def with_memory(frame: pd.DataFrame, suite: Suite) -> pd.DataFrame | None:
         text = f"{_with_interval(mean, math.nan, '')} ({change})" if change != "–" else "–"
         rows.setdefault(label, {})[title] = f"{text} {STAR}" if held else text
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("variant").reset_index() if questions else None
+
+
+def remembering(frame: pd.DataFrame, suite: Suite) -> tuple[pd.DataFrame, Suite]:
+    """A frame and its suite in which each variant stands once more, as "softmax with memory".
+
+    Such a variant has the same runs; its MAP is that of their codes with a memory of weight ``MEMORY``. So it can be
+    compared with all others, or be the reference. Against the variant that it is of, ``with_memory`` says more.
+
+    Raises:
+        ValueError: The runs do not have it.
+    """
+    require_metric(frame, suite, "memory")
+    metrics = [question.prefix for question in QUESTIONS if f"{question.prefix}memory" in frame]
+    runs = frame[frame["memory"].notna()]
+    again = runs[list(dict.fromkeys(["seed", *suite.grid]))].assign(variant=runs["variant"] + WITH_MEMORY)
+    again = again.assign(**{f"{prefix}map": runs[f"{prefix}memory"] for prefix in metrics})
+    if PER_QUERY in runs:
+        again[PER_QUERY] = [  # type: ignore[assignment]
+            one._replace(ap={f"{prefix}map": one.ap[f"{prefix}memory"] for prefix in metrics})
+            if isinstance(one, PerQuery)
+            else None
+            for one in runs[PER_QUERY]
+        ]
+    twins = {f"{name}{WITH_MEMORY}": {**fields, "memory": MEMORY} for name, fields in suite.variants.items()}
+    both = dataclasses.replace(suite, variants={**suite.variants, **twins})
+    return pd.concat([frame, again], ignore_index=True), both
 
 
 def seen_and_unseen(frame: pd.DataFrame, suite: Suite) -> pd.DataFrame:

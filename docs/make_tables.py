@@ -1,8 +1,9 @@
 """Fills in the tables of recorded results that pages show: ``python -m docs.make_tables``.
 
 Such a table stands between ``<!-- table: SUITE {OPTIONS} -->`` and ``<!-- end -->``. OPTIONS is YAML on one line or
-left out: ``where`` (as that of a report), ``metric``, ``reference`` (another variant than the suite's), ``rows``
-(these alone), and ``made: before_binarisation``, ``made: memory`` or ``made: tuning`` for these tables.
+left out: ``where`` (as that of a report), ``metric``, ``twins: true`` (each variant once more, with a memory),
+``reference`` (another variant than the suite's), ``rows`` (these alone), and ``made: before_binarisation``, ``made:
+memory`` or ``made: tuning`` for these tables.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from ablations.records import recorded
 from ablations.suite import load_suite, parse_yaml
-from ablations.tables import before_binarisation, tables, with_memory
+from ablations.tables import before_binarisation, remembering, tables, with_memory
 from ablations.tuning import leading, scores
 from ablations.writing import markdown
 
@@ -40,11 +41,15 @@ def table(name: str, options: str) -> str:
     """
     chosen = parse_yaml(options) or {}
     suite = load_suite(name).where(chosen.pop("where", {}))
-    suite = dataclasses.replace(suite, reference=chosen.pop("reference", suite.reference))
-    rows, made = chosen.pop("rows", None), chosen.pop("made", None)
+    rows, made, twins = (chosen.pop(option, None) for option in ("rows", "made", "twins"))
+    reference = chosen.pop("reference", suite.reference)
     if made == "tuning":
         return markdown(leading(scores(recorded(f"{name}_tuning"), suite)))
-    text = OTHERS[made](recorded(name), suite) if made else tables(recorded(name), suite, **chosen)
+    frame = recorded(name)
+    if twins:
+        frame, suite = remembering(frame, suite)
+    suite = dataclasses.replace(suite, reference=reference)
+    text = OTHERS[made](frame, suite) if made else tables(frame, suite, **chosen)
     if text is None:
         raise ValueError(f"the record of {name!r} does not hold what the table needs")
     if rows is not None:

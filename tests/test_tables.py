@@ -13,6 +13,7 @@ from ablations import figures
 from ablations.intervals import Bootstrap, Sample, estimate, holm
 from ablations.latex import latex_table
 from ablations.per_query import PerQuery
+from ablations.run_directory import MEMORY
 from ablations.suite import Suite, load_suite
 from ablations.tables import (
     BEFORE,
@@ -20,6 +21,7 @@ from ablations.tables import (
     STAR,
     before_binarisation,
     caption,
+    remembering,
     seen_and_unseen,
     summary,
     table,
@@ -409,6 +411,23 @@ def test_what_a_memory_changes_is_measured_within_each_run(by_query) -> None:
     assert seen["mixed 12 bits"] == f"{mean:.3f} (+0.050 ± 0.000) {STAR}"  # on each query, whoever is drawn
     assert seen["full 12 bits"].endswith("(+0.000 ± 0.000)")
     assert with_memory(frame.drop(columns="memory"), suite) is None
+
+
+def test_with_a_memory_each_variant_stands_once_more_and_is_compared_as_any_other(by_query) -> None:
+    suite, frame = by_query
+    both, twice = remembering(frame, suite)
+    assert list(twice.variants) == [*suite.variants, *(f"{name} with memory" for name in suite.variants)]
+    assert twice.variants["mixed with memory"]["memory"] == MEMORY
+    statistics = summary(both, twice)
+    for name in suite.variants:
+        assert row_of(statistics, name, 12)["mean"] == pytest.approx(row_of(summary(frame, suite), name, 12)["mean"])
+        row = row_of(statistics, f"{name} with memory", 12)
+        assert sorted(row["values"]) == sorted(values_of(frame, name, 12, "memory"))
+    row, own = (row_of(statistics, name, 12) for name in ("mixed with memory", "mixed"))
+    assert row["difference"] == pytest.approx(own["difference"] + 0.05)
+    assert row["difference_half_width"] == pytest.approx(own["difference_half_width"], rel=0.1)  # by other draws
+    with pytest.raises(ValueError, match="memory"):
+        remembering(frame.drop(columns="memory"), suite)
 
 
 def test_what_binarisation_costs_is_a_row_for_each_variant(small: str) -> None:
