@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ablations.memory_weights import memory_weights, weigh
-from ablations.run_directory import measure
+from ablations.run_directory import MEMORY, measure
 from ablations.suite import load_suite
 from dcbh_core import DCBH, Config, Faces, Split, train
-from dcbh_core.memory import Memory
+from dcbh_core.memory import NOBODY, Memory
 
 CONFIG = Config(width=0.05, bits=8, epochs=2, batch_size=8, device="cpu", dtype="float32", memory=0.5)
 PEOPLE, BITS = 3, 5
@@ -107,12 +107,12 @@ def test_an_impossible_weight_is_refused(weight: float) -> None:
 def test_weighing_memories_gives_what_a_run_measures_and_what_training_with_one_gives(tiny: Faces) -> None:
     split = Split(tiny, tiny, tiny, tiny, tiny)
     plain, _ = train(dataclasses.replace(CONFIG, memory=0.0), tiny)
-    found = weigh(plain, split, [0.0, 0.5], [1.5, 2.0]).set_index(["weight", "nobody"])
-    assert found.index.tolist() == [(0.0, 1.5), (0.5, 1.5), (0.5, 2.0)]
+    found = weigh(plain, split, [0.0, MEMORY], [1.5, NOBODY]).set_index(["weight", "nobody"])
+    assert found.index.tolist() == [(0.0, 1.5), (MEMORY, 1.5), (MEMORY, NOBODY)]
     measured = measure(plain, split).metrics
     for metric in found:
         assert found.loc[(0.0, 1.5), metric] == measured[metric]
-        assert found.loc[(0.5, 2.0), metric] == measured[f"{metric.removesuffix('map')}memory"]
+        assert found.loc[(MEMORY, NOBODY), metric] == measured[f"{metric.removesuffix('map')}memory"]
 
 
 def test_no_memory_is_chosen_on_queries(tmp_path: Path) -> None:
