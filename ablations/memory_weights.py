@@ -18,8 +18,9 @@ import pandas as pd
 from dcbh_core import DCBH, Split, evaluate, load_split
 
 from .report import collect
-from .run_directory import encode_parts, memory_encoder, questions
+from .run_directory import QUESTIONS, encode_parts, memory_encoder, questions
 from .suite import Suite, load_suite
+from .tuning import SCORED
 
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 NOBODY = (1.5, 2.0, 3.0)
@@ -79,6 +80,29 @@ def weigh(
                 row[f"{question.prefix}map"] = evaluate(encode(queries), queries.labels, *against).map
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def weights_table(weighed: pd.DataFrame, memories: Sequence[tuple[float, float]]) -> pd.DataFrame:
+    """What ``memory_weights`` found, as a table for a page: a row per candidate, split and memory, means over seeds.
+
+    Args:
+        weighed: From ``memory_weights``.
+        memories: Weight and distance of nobody of each that is shown.
+
+    Returns:
+        Text: ``variant``, ``split``, ``seeds``, ``memory`` (its weight), a column for each question, and the criterion
+        of ``tuning``, the mean of *held out* and *unseen*.
+    """
+    columns = {f"{question.prefix}map": question.title for question in QUESTIONS}
+    columns = {metric: title for metric, title in columns.items() if metric in weighed}
+    rows = []
+    for (variant, split), runs in weighed.groupby(["variant", "split_seed"], sort=False):
+        for weight, nobody in memories:
+            own = runs[(runs["weight"] == weight) & ((runs["nobody"] == nobody) | (weight == 0))]
+            means = own[list(columns)].mean()
+            words = [f"{value:.3f}" for value in (*means, means[list(SCORED)].mean())]
+            rows.append((variant, str(split), str(own["seed"].nunique()), f"{weight:g}", *words))
+    return pd.DataFrame(rows, columns=["variant", "split", "seeds", "memory", *columns.values(), "criterion"])
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 Such a table stands between ``<!-- table: SUITE {OPTIONS} -->`` and ``<!-- end -->``. OPTIONS is YAML on one line or
 left out: ``where`` (as that of a report), ``metric``, ``twins: true`` (each variant once more, with a memory),
 ``reference`` (another variant than the suite's), ``rows`` (these alone), and ``made: before_binarisation``, ``made:
-memory`` or ``made: tuning`` for these tables.
+memory``, ``made: tuning`` or ``made: weights`` for these tables.
 """
 
 from __future__ import annotations
@@ -12,13 +12,19 @@ import dataclasses
 import re
 from pathlib import Path
 
+import pandas as pd
+
+from ablations.memory_weights import weights_table
 from ablations.records import recorded
+from ablations.run_directory import MEMORY
 from ablations.suite import load_suite, parse_yaml
 from ablations.tables import before_binarisation, remembering, tables, with_memory
 from ablations.tuning import leading, scores
 from ablations.writing import markdown
+from dcbh_core.memory import NOBODY
 
 ROOT = Path(__file__).resolve().parent.parent
+WEIGHED = ROOT / "ablations/results/candidates/memory_lfw.csv"
 PAGES = ("README.md", "ablations/results/README.md")
 OTHERS = {"before_binarisation": before_binarisation, "memory": with_memory}
 
@@ -45,6 +51,8 @@ def table(name: str, options: str) -> str:
     reference = chosen.pop("reference", suite.reference)
     if made == "tuning":
         return markdown(leading(scores(recorded(f"{name}_tuning"), suite)))
+    if made == "weights":
+        return markdown(weights_table(pd.read_csv(WEIGHED, comment="#"), [(0.0, NOBODY), (MEMORY, NOBODY)]))
     frame = recorded(name)
     if twins:
         frame, suite = remembering(frame, suite)

@@ -5,12 +5,13 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ablations.memory_weights import memory_weights, weigh
+from ablations.memory_weights import memory_weights, weigh, weights_table
 from ablations.run_directory import MEMORY, measure
 from ablations.suite import load_suite
 from dcbh_core import DCBH, Config, Faces, Split, train
@@ -118,3 +119,20 @@ def test_weighing_memories_gives_what_a_run_measures_and_what_training_with_one_
 def test_no_memory_is_chosen_on_queries(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'methods_lfw' is scored on queries"):
         memory_weights(load_suite("methods_lfw"), tmp_path)
+
+
+def test_the_table_of_weights_takes_means_over_seeds_and_each_split_apart() -> None:
+    rows = [
+        ("a", split, seed, weight, nobody, 0.1 * seed + weight + nobody, 0.4 + 0.1 * seed)
+        for split, seed in ((0, 0), (0, 1), (1, 0))
+        for weight, nobody in ((0.0, 1.5), (1.0, 1.5), (1.0, 2.0))
+    ]
+    columns = ["variant", "split_seed", "seed", "weight", "nobody", "held_out_map", "unseen_map"]
+    text = weights_table(pd.DataFrame(rows, columns=columns), [(0.0, 2.0), (1.0, 2.0)])
+    assert text.to_numpy().tolist() == [
+        ["a", "0", "2", "0", "1.550", "0.450", "1.000"],
+        ["a", "0", "2", "1", "3.050", "0.450", "1.750"],
+        ["a", "1", "1", "0", "1.500", "0.400", "0.950"],
+        ["a", "1", "1", "1", "3.000", "0.400", "1.700"],
+    ]
+    assert list(text) == ["variant", "split", "seeds", "memory", "held out", "unseen", "criterion"]
