@@ -18,7 +18,7 @@ from tests.stub_suite import GRIDS, OWN, write_own, write_suite
     ("name", "runs"),
     [
         *[("orl_quick", 18), ("orl", 240), ("orl_published", 3), ("lfw", 9), ("paper", 108)],
-        *[("peers_orl", 96), ("peers_lfw", 96), ("peers_lfw_split1", 30)],
+        *[("peers_orl", 96), ("peers_lfw", 96), ("methods_lfw", 81), ("head_loss_lfw", 36)],
         *[("ingredients_orl", 35), ("ingredients_lfw", 35)],
     ],
 )
