@@ -2,8 +2,8 @@
 
 Such a table stands between ``<!-- table: SUITE {OPTIONS} -->`` and ``<!-- end -->``. OPTIONS is YAML on one line or
 left out: ``where`` (as that of a report), ``metric``, ``twins: true`` (each variant once more, with a memory),
-``reference`` (another variant than the suite's), ``rows`` (these alone), and ``made: before_binarisation``, ``made:
-memory``, ``made: tuning`` or ``made: weights`` for these tables.
+``reference`` (another variant than the suite's), ``rows`` (these alone), ``questions`` (these alone), and ``made:
+before_binarisation``, ``made: memory``, ``made: tuning`` or ``made: weights`` for these tables.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def table(name: str, options: str) -> str:
     """
     chosen = parse_yaml(options) or {}
     suite = load_suite(name).where(chosen.pop("where", {}))
-    rows, made, twins = (chosen.pop(option, None) for option in ("rows", "made", "twins"))
+    rows, questions, made, twins = (chosen.pop(option, None) for option in ("rows", "questions", "made", "twins"))
     reference = chosen.pop("reference", suite.reference)
     if made == "tuning":
         return markdown(leading(scores(recorded(f"{name}_tuning"), suite)))
@@ -62,6 +62,8 @@ def table(name: str, options: str) -> str:
         raise ValueError(f"the record of {name!r} does not hold what the table needs")
     if rows is not None:
         text = text.set_index("variant").loc[rows].reset_index()
+    if questions is not None:
+        text = text[["variant", *(name for name in text if name.split(" bits, ")[-1] in questions)]]
     return markdown(text)
 
 
