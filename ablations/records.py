@@ -67,6 +67,7 @@ def record(suite: Suite, frame: pd.DataFrame, command: str, part: str = "") -> P
     if PER_QUERY in frame and frame[PER_QUERY].notna().all():
         shown = {f"{one.prefix}map" for one in QUESTIONS if f"{one.prefix}map" in frame}
         kept = {column for metric in shown for _, column in rows_of(frame, suite, metric).values()}
+        kept |= {f"{one.prefix}memory" for one in QUESTIONS}
         runs = [
             PerQuery({name: one.ap[name] for name in one.ap if name in kept}, one.people) for one in frame[PER_QUERY]
         ]

@@ -325,7 +325,7 @@ def remembering(frame: pd.DataFrame, suite: Suite) -> tuple[pd.DataFrame, Suite]
     if PER_QUERY in runs:
         again[PER_QUERY] = [  # type: ignore[assignment]
             one._replace(ap={f"{prefix}map": one.ap[f"{prefix}memory"] for prefix in metrics})
-            if isinstance(one, PerQuery)
+            if isinstance(one, PerQuery) and "memory" in one.ap
             else None
             for one in runs[PER_QUERY]
         ]

@@ -41,7 +41,7 @@ def with_ap(frame: pd.DataFrame) -> pd.DataFrame:
     rng = np.random.default_rng(0)
     people = np.array(["Ann", "Ann", "Bob", "Cid", "Cid"])
     runs = [
-        PerQuery({"map": rng.random(5), "pixels": rng.random(5), "descriptor": rng.random(5)}, {"queries": people})
+        PerQuery({name: rng.random(5) for name in ("map", "memory", "pixels", "descriptor")}, {"queries": people})
         for _ in range(len(frame))
     ]
     return frame.assign(**{PER_QUERY: runs, "map": [one.ap["map"].mean() for one in runs]})
@@ -56,7 +56,7 @@ def test_ap_of_each_query_is_kept_beside_and_comes_back_of_all_parts(small: str,
     back = recorded("small", tmp_path).sort_values(["bits", "seed", "variant"], ignore_index=True)
     frame = frame.sort_values(["bits", "seed", "variant"], ignore_index=True)
     for kept, own in zip(back[PER_QUERY], frame[PER_QUERY], strict=True):
-        assert set(kept.ap) == {"map", "pixels"}  # what the tables of MAP show
+        assert set(kept.ap) == {"map", "memory", "pixels"}  # what the tables of MAP show
         np.testing.assert_allclose(kept.ap["map"], own.ap["map"], atol=1e-5)
     numbers = ["mean", "half_width", "difference", "difference_half_width"]
     pd.testing.assert_frame_equal(summary(back, suite)[numbers], summary(frame, suite)[numbers], atol=0.02)
