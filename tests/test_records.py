@@ -40,10 +40,10 @@ def with_ap(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with AP of five queries for each run, whose mean is its MAP."""
     rng = np.random.default_rng(0)
     people = np.array(["Ann", "Ann", "Bob", "Cid", "Cid"])
-    runs = [
-        PerQuery({name: rng.random(5) for name in ("map", "memory", "pixels", "descriptor")}, {"queries": people})
-        for _ in range(len(frame))
-    ]
+    runs = []
+    for _ in range(len(frame)):
+        ap = {"map": rng.random(5), "pixels": rng.random(5), "descriptor": rng.random(5)}
+        runs.append(PerQuery({**ap, "memory": ap["map"] / 2}, {"queries": people}))
     return frame.assign(**{PER_QUERY: runs, "map": [one.ap["map"].mean() for one in runs]})
 
 
