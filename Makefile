@@ -22,7 +22,7 @@ bench: $(INSTALLED)  ## Measure training, evaluation, search and t-SNE on this m
 test-faults: $(INSTALLED)  ## Kill, fill up and damage running batches: they must end in the same table (ten to fifteen minutes)
 	$(VENV) -m pytest -m faults tests/test_faults.py
 
-test-outcomes: $(INSTALLED)  ## Run notebooks with another seed and in float32: what their prose relies on must not turn (ten minutes)
+test-outcomes: $(INSTALLED)  ## Run notebooks with another seed and in float32: what their prose relies on must not turn (more than a quarter of an hour)
 	$(VENV) -m pytest -n 2 -m outcomes tests/test_outcomes.py
 
 test-browser: $(INSTALLED)  ## Open notebook 6 in JupyterLab, atlas, book and slides in Chromium (about three minutes)
