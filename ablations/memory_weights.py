@@ -1,9 +1,9 @@
 """How much should a memory weigh, and how far away is nobody? MAP of a suite's complete runs, with many memories.
 
-    python -m ablations.memory_weights memory_candidates_lfw --out runs > ablations/results/memory_weights.csv
+    python -m ablations.memory_weights memory_candidates_lfw --out runs
 
 On the validation part alone, so that nothing is chosen on the queries. A memory needs no training: it is given to the
-models that the runs have kept.
+models that the runs have kept. What it printed is recorded in ``results/candidates/memory_lfw.csv``.
 """
 
 from __future__ import annotations
