@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 import nbformat
@@ -171,10 +172,24 @@ def wait_for(condition: Callable[[], object], seconds: float) -> object:
     return value
 
 
+def below(directory: Path, *patterns: str) -> list[Path]:
+    """What matches a pattern at any depth below a directory, whose directories may vanish while it is read.
+
+    ``Path.glob`` of Python 3.11 raises FileNotFoundError if a directory is gone between its being listed and its being
+    entered (pathlib.py, ``_RecursiveWildcardSelector`` lets only PermissionError pass); ``os.walk`` passes over it.
+    """
+    return [
+        Path(folder) / name
+        for folder, folders, files in os.walk(directory)
+        for name in folders + files
+        if any(fnmatch(name, pattern) for pattern in patterns)
+    ]
+
+
 def checkpoints(directory: Path) -> dict[Path, int]:
     """The checkpoints of attempts below a directory, and when each was written."""
     found = {}
-    for path in directory.glob("**/checkpoint.pt"):
+    for path in below(directory, "checkpoint.pt"):
         try:
             found[path] = path.stat().st_mtime_ns
         except FileNotFoundError:
@@ -184,7 +199,7 @@ def checkpoints(directory: Path) -> dict[Path, int]:
 
 def directories(path: Path) -> set[Path]:
     """The directories of attempts in a directory."""
-    return {attempt for attempt in path.glob("**/*-*.????????") if attempt.is_dir()}
+    return {attempt for attempt in below(path, "*-*.????????") if attempt.is_dir()}
 
 
 class Killer:
@@ -263,7 +278,7 @@ class Killer:
             return next(iter(new))[0].parent.name if isinstance(new, set) else None
         elif moment == "keeping":
             work = self.outs[-1] / ".work"
-            signs = lambda: list(self.attempts.glob("**/result.json")) + list(work.glob("*.partial"))  # noqa: E731
+            signs = lambda: below(self.attempts, "result.json") + list(work.glob("*.partial"))  # noqa: E731
             if not wait_for(lambda: signs() or self.runner.poll() is not None, 60):
                 return None
         else:
