@@ -25,7 +25,7 @@ CORE = Path(dcbh_core.__file__).parent
 RUN_DIRECTORY = Path(__file__).with_name("run_directory.py")
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 TRAINING_NOTEBOOK = "04_train.ipynb"
-REPORT_NOTEBOOK = "07_ablation.ipynb"
+REPORT_NOTEBOOK = "report.ipynb"
 # Not in the source of every run: figures change no metric, and a method's file is in that of the runs that use it.
 NOT_IN_ALL = ("figures.py", "peers.py")
 

@@ -15,7 +15,7 @@ import torch
 from tests.conftest import answered
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
-PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
+PATHS = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
 
 
 def sources(path: Path, kind: str) -> list[str]:
