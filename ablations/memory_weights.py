@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from dcbh_core import DCBH, Split, evaluate, load_split
+from dcbh_core.config import Data
 
 from .report import collect
 from .run_directory import QUESTIONS, encode_parts, memory_encoder, questions
@@ -43,16 +44,17 @@ def memory_weights(suite: Suite, out: Path, any_source: bool = False) -> pd.Data
     configs = {(run.variant, *run.point.values()): run.config for run in suite.runs()}
     if any(config.scored_on != "validation" for config in configs.values()):
         raise ValueError(f"suite {suite.name!r} is scored on queries, on which no memory is chosen")
-    found = []
+    splits: dict[Data, Split] = {}  # each is loaded once
+    runs, found = [], []
     for one in collect(suite, out, any_source).to_dict("records"):
         config = configs[(one["variant"], *(one[field] for field in suite.grid))]
+        if config.data() not in splits:
+            splits[config.data()] = load_split(config)
         model = DCBH.load(out / "complete" / one["run"] / "model", own_code=True)
-        weighed = weigh(model, load_split(config))
-        for column, field in enumerate(("split_seed", "seed")):
-            weighed.insert(column, field, getattr(config, field))
-        weighed.insert(0, "variant", one["variant"])
-        found.append(weighed)
-    return pd.concat(found, ignore_index=True)
+        runs.append((one["variant"], config.split_seed, config.seed))
+        found.append(weigh(model, splits[config.data()]))
+    keyed = pd.concat(found, keys=runs, names=["variant", "split_seed", "seed", "row"])
+    return keyed.reset_index("row", drop=True).reset_index()
 
 
 def weigh(
