@@ -5,20 +5,29 @@ import torch.nn.functional as F
 from torch import nn
 
 from dcbh_core import Objective
-from dcbh_core.losses import moved_centers, quantization_loss
+from dcbh_core.losses import SoftBlockObjective, moved_centers, quantization_loss
 from dcbh_core.memory import Memory
+from dcbh_core.peers import CSQObjective
 
 
-class Similarities(Objective):
-    """A classifier on the code, and a code that keeps how alike descriptors are (a distillation within the network):
+def similarity(outputs):
+    """What a code does not keep of how alike descriptors are, in a batch of at least two faces:
 
-        CE(code) + w_q mean | target - |q| | + w_s mean_{i != j} (cos(q_i, q_j) - cos(f_i - f', f_j - f'))^2
+        mean_{i != j} (cos(q_i, q_j) - cos(f_i - f', f_j - f'))^2
 
     with f' the mean of the batch's descriptors, which give no gradient here. Why: a person who is not in training is
     told apart by descriptors twice as well as by codes, so that what descriptors know should be asked of codes.
 
     Source of the idea: Park et al., Relational Knowledge Distillation, CVPR 2019.
     """
+    f = outputs.descriptor.detach()
+    wanted, found = (F.normalize(x) @ F.normalize(x).T for x in (f - f.mean(0), outputs.relaxed))
+    apart = ~torch.eye(len(f), dtype=torch.bool, device=f.device)
+    return ((found - wanted) * apart).square().sum() / (len(f) * (len(f) - 1))
+
+
+class Similarities(Objective):
+    """A classifier on the code, and a code that keeps similarities: CE(code) + w_q mean | target - |q| | + w_s L_s."""
 
     head = "direct"
     terms = ("code", "quantization", "similarity")
@@ -26,14 +35,33 @@ class Similarities(Objective):
     classifiers = ("code",)
 
     def compute(self, outputs, labels):
-        f = outputs.descriptor.detach()
-        wanted, found = (F.normalize(x) @ F.normalize(x).T for x in (f - f.mean(0), outputs.relaxed))
-        apart = ~torch.eye(len(f), dtype=torch.bool, device=f.device)
+        kept = similarity(outputs)  # first: gradients are summed in this order in the recorded runs
         return {
             "code": F.cross_entropy(outputs.code_logits, labels),
             "quantization": quantization_loss(outputs.relaxed, self.quantization_target),
-            "similarity": ((found - wanted) * apart).square().sum() / (len(f) * (len(f) - 1)),
+            "similarity": kept,
         }
+
+
+class KeptClusters(SoftBlockObjective):
+    """Similarities beside a classifier on the code and DCBH's clustering of descriptors, which then shapes the code."""
+
+    head = "direct"
+    terms = (*SoftBlockObjective.terms, "similarity")
+    constants = {**SoftBlockObjective.constants, "similarity_weight": 1.0}
+
+    def compute(self, outputs, labels):
+        return {**super().compute(outputs, labels), "similarity": similarity(outputs)}
+
+
+class KeptCentral(CSQObjective):
+    """Similarities beside CSQ's code centres, which are dealt out and say nothing of a face."""
+
+    terms = (*CSQObjective.terms, "similarity")
+    constants = {**CSQObjective.constants, "similarity_weight": 1.0}
+
+    def compute(self, outputs, labels):
+        return {**super().compute(outputs, labels), "similarity": similarity(outputs)}
 
 
 class Clusters(Objective):
