@@ -63,7 +63,8 @@ def table(name: str, options: str) -> str:
     if rows is not None:
         text = text.set_index("variant").loc[rows].reset_index()
     if questions is not None:
-        text = text[["variant", *(name for name in text if name.split(" bits, ")[-1] in questions)]]
+        asked = {name: name.split(" bits, ")[-1].split(": ")[0] for name in text}
+        text = text[[name for name in text if name == "variant" or asked[name] in questions]]
     return markdown(text)
 
 

@@ -18,7 +18,7 @@ from tests.stub_suite import GRIDS, OWN, write_own, write_suite
     ("name", "runs"),
     [
         *[("orl_quick", 18), ("orl", 240), ("orl_published", 3), ("lfw", 9), ("paper", 108)],
-        *[("peers_orl", 96), ("peers_lfw", 96), ("methods_lfw", 81), ("head_loss_lfw", 36)],
+        *[("methods_lfw", 81), ("methods_orl", 81), ("lengths_lfw", 108), ("head_loss_lfw", 36)],
         *[("ingredients_orl", 35), ("ingredients_lfw", 35)],
     ],
 )
@@ -41,13 +41,6 @@ def test_peers_write_out_every_constant_of_each_objective() -> None:
     for variant, fields in suite.variants.items():
         constants = find_objective(fields["objective"]).constants
         assert set(fields) >= {*constants, "objective", "learning_rate"}, variant
-
-
-def test_peers_have_five_seeds_at_the_shortest_and_the_longest_code() -> None:
-    suite = load_suite("peers_lfw")
-    seeds = {point["bits"]: suite.repeats_at(point) for point in suite.points(without=REPEATS)}
-    assert seeds == {12: 5, 24: 3, 36: 3, 48: 5}
-    assert suite.grid == {"bits": [12, 24, 36, 48], "seed": [0, 1, 2, 3, 4]}
 
 
 def test_all_methods_have_three_seeds_on_each_split() -> None:
