@@ -101,6 +101,8 @@ class Cluster:
 
 
 def _child(stubs: bytes, path: Path, function: Callable, *arguments: object) -> None:
+    # A job in the background inherits an ignored SIGINT; what is under test is to hear it wherever the tests run.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for module, name, value in cloudpickle.loads(stubs):
         setattr(module, name, value)
     with (path / f"{os.getpid()}.said").open("w", buffering=1) as messages:
