@@ -172,7 +172,7 @@ def wait_for(condition: Callable[[], object], seconds: float) -> object:
     return value
 
 
-def below(directory: Path, *patterns: str) -> list[Path]:
+def below(directory: Path, pattern: str) -> list[Path]:
     """What matches a pattern at any depth below a directory, whose directories may vanish while it is read.
 
     ``Path.glob`` of Python 3.11 raises FileNotFoundError if a directory is gone between its being listed and its being
@@ -182,7 +182,7 @@ def below(directory: Path, *patterns: str) -> list[Path]:
         Path(folder) / name
         for folder, folders, files in os.walk(directory)
         for name in folders + files
-        if any(fnmatch(name, pattern) for pattern in patterns)
+        if fnmatch(name, pattern)
     ]
 
 
