@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ TRAINING_NOTEBOOK = "04_train.ipynb"
 REPORT_NOTEBOOK = "report.ipynb"
 # Not in the source of every run: figures change no metric, and a method's file is in that of the runs that use it.
 NOT_IN_ALL = ("figures.py", "peers.py")
+_PARSING = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +131,7 @@ def method_sources(config: Config) -> dict[str, str]:
 def imported(source: str) -> set[str]:
     """The modules that Python source imports, or imports something from, by their full names."""
     modules: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(syntax_tree(source)):
         if isinstance(node, ast.Import):
             modules.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -137,10 +139,23 @@ def imported(source: str) -> set[str]:
     return modules
 
 
+def syntax_tree(source: str) -> ast.Module:
+    """The syntax tree of Python source, made by one thread at a time.
+
+    In Python 3.11 all threads share the counter of the parser's depth, and a second one makes the first fail with
+    "AST constructor recursion depth mismatch" (github.com/python/cpython, issue 106905).
+
+    Raises:
+        SyntaxError: It is no Python.
+    """
+    with _PARSING:
+        return ast.parse(source)
+
+
 def source_hash(source: str) -> str:
     """Hash of what Python source does: of its syntax tree without docstrings; comments and layout are not in it."""
     try:
-        tree = ast.parse(source)
+        tree = syntax_tree(source)
     except SyntaxError:  # a notebook's cell may hold what only IPython understands
         return _sha256(source)
     for node in ast.walk(tree):

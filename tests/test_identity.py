@@ -1,7 +1,10 @@
 """A run's identity changes with all that its metrics depend on, and with nothing else."""
 
 import dataclasses
+import gc
 import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -111,6 +114,25 @@ def test_a_cell_that_only_ipython_understands_has_a_hash() -> None:
 
 
 CORE_FILES = [("losses.py", True), ("figures.py", False), ("peers.py", False), ("new.py", True)]
+
+
+def test_two_threads_may_hash_sources_at_the_same_time() -> None:  # see syntax_tree
+    source = "\n".join(f"f{i}(((a, b), c), [d, {{e: (f, g)}}])" for i in range(200))
+    expected, interval, thresholds = source_hash(source), sys.getswitchinterval(), gc.get_threshold()
+
+    def some_python(phase: str, info: dict) -> None:
+        sum(range(50))  # in which the interpreter may turn to the other thread
+
+    gc.callbacks.append(some_python)
+    try:
+        sys.setswitchinterval(1e-6)
+        gc.set_threshold(50)
+        with ThreadPoolExecutor(2) as pool:
+            assert set(pool.map(source_hash, [source] * 20)) == {expected}
+    finally:
+        gc.callbacks.remove(some_python)
+        sys.setswitchinterval(interval)
+        gc.set_threshold(*thresholds)
 
 
 @pytest.mark.parametrize(("name", "matters"), CORE_FILES)
