@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dcbh_core.config import Config
-from dcbh_core.methods import own_file
+from dcbh_core.methods import OWN, own_file
 
 from .execution import NotebookError, execute
 from .identity import TRAINING_NOTEBOOK, Identity, changed_sources, notebook, sources_of
@@ -34,7 +34,7 @@ class Task:
     Attributes:
         identity: Of the run.
         parameters: The resolved config; files of one's own by their names.
-        own_files: Name -> content of each file of one's own that head or objective come from.
+        own_files: Name -> content of each file of one's own that head, objective or recipe come from.
         work: Directory for attempts; None is the worker's own.
         threads: Of the arithmetic.
         timeout: Seconds until the notebook is interrupted, or None.
@@ -112,7 +112,7 @@ def unpacked(task: Task, directory: Path) -> Config:
     values = dict(task.parameters)
     for name, content in task.own_files.items():
         (directory / name).write_bytes(content)
-    for name in ("head", "objective"):
+    for name in OWN:
         file = own_file(values[name])
         if file is not None:
             values[name] = f"{directory / file[0].name}:{file[1]}"

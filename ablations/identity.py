@@ -116,7 +116,7 @@ def common_sources() -> dict[str, str]:
 
 
 def method_sources(config: Config) -> dict[str, str]:
-    """The sources of the config's head and objective, and of what they import, that are not among the common ones.
+    """The sources of head, objective and recipe, and of what they import, that are not among the common ones.
 
     Returns:
         Name -> hash.

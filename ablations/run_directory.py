@@ -186,7 +186,7 @@ def write_run(
     """Write ``model/``, ``history.csv``, ``evaluation.npz`` and ``result.json``.
 
     ``result.json`` (config, metrics, environment, timings) comes last: where it is, the rest is. A copy of a file of
-    one's own that head or objective come from is put beside.
+    one's own that head, objective or recipe come from is put beside.
 
     Args:
         directory: The run directory.

@@ -47,8 +47,8 @@ class Planned:
     Attributes:
         run: What was asked for.
         config: Its config, resolved for where it is to happen.
-        own_files: Name -> content of each file of one's own that its head or objective come from. It may be edited
-            while the batch runs.
+        own_files: Name -> content of each file of one's own that its head, objective or recipe come from. It may be
+            edited while the batch runs.
         identity: Its identity there.
         complete: Whether it is complete already.
         changed: If not, but the same experiment is complete under another source: the files that are not the same.
@@ -76,7 +76,7 @@ def plan(
 
     Raises:
         ValueError: Anything that would keep a run from starting: a config, a data set, a device, more people than an
-            objective can serve, an unknown variant, or a head or an objective of one's own that does not work.
+            objective can serve, an unknown variant, or something of one's own that does not work.
         OSError: A data set cannot be loaded, or the training notebook is missing.
     """
     chosen = suite.select(only or suite.variants)

@@ -18,12 +18,11 @@ from typing import Any
 import yaml
 
 from dcbh_core.config import Config, known_names
-from dcbh_core.methods import find_objective, own_file, unknown_name
+from dcbh_core.methods import OWN, find_objective, own_file, unknown_name
 
 SUITES = Path(__file__).parent / "suites"
 KEYS = ["extends", "title", "about", "base", "variants", "drop", "grid", "reference", "tuning"]
 REPEATS = ("seed", "split_seed")  # fields whose values repeat an experiment; tables are over all of them
-METHOD_FIELDS = ("head", "objective")  # whose values may name a file of one's own
 LONGEST = 400  # characters of an error message
 
 
@@ -425,7 +424,7 @@ def _find_files(fields: dict[str, Any], directory: Path) -> None:
         file = own_file(value) if isinstance(value, str) else None
         return f"{(directory / file[0]).absolute()}:{file[1]}" if file else value
 
-    for name in METHOD_FIELDS:
+    for name in OWN:
         if name in fields:
             value = fields[name]
             fields[name] = [found(one) for one in value] if isinstance(value, list) else found(value)

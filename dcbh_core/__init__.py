@@ -4,8 +4,8 @@ Jang, Jeong, Lee, Cho: Deep Clustering and Block Hashing Network for Face Image 
 order in which one is built on the other: heads, losses, memory, config, faces, model, training, hamming, metrics.
 Beside them stands what one does not need to understand DCBH: datasets and ddh, which read faces; conventions, for
 codes and labels as other projects write them; peers and shallow, the
-methods that it is compared with; methods and rehearsal, for heads and objectives of one's own; saving, notes, and
-captured for CUDA; and figures, imported by name.
+methods that it is compared with; methods and rehearsal, for heads, objectives and recipes of one's own; saving, notes,
+and captured for CUDA; and figures, imported by name.
 """
 
 from .config import Config
@@ -16,7 +16,7 @@ from .heads import Head
 from .losses import Objective, Outputs, Sizes
 from .metrics import Evaluation, evaluate
 from .model import DCBH
-from .training import train
+from .training import Training, train
 
 __all__ = [
     "DCBH",
@@ -28,6 +28,7 @@ __all__ = [
     "Outputs",
     "Sizes",
     "Split",
+    "Training",
     "evaluate",
     "load_faces",
     "load_split",

@@ -12,18 +12,20 @@ import reprlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .datasets import DATASETS
 from .heads import Head
 from .losses import Objective
-from .methods import KINDS, find_head, find_objective, own_file, unknown_name
+from .methods import ALL_OBJECTIVES, OWN, find_head, find_objective, find_recipe, own_file, unknown_name
+
+if TYPE_CHECKING:
+    from .training import Training
 
 MANY_FACES = 20  # of each person, from which on 5 of them become queries by default, not 3
 CHOICES: dict[str, tuple[str, ...]] = {
     "dataset": tuple(DATASETS),
     "scored_on": ("queries", "validation"),
-    "recipe": ("modern", "published"),
     "device": ("auto", "cpu", "cuda"),
     "dtype": ("auto", "float32", "bfloat16"),
 }
@@ -31,7 +33,7 @@ BLOCK_SIZE = 6  # the authors' code
 
 # What each recipe does when a field is left at None or "auto". "published" follows the authors' code: it computes in
 # float32, and its weight decay had no effect (the regulariser was applied to the regularisation losses, not to the
-# weights), so it is 0 here.
+# weights), so it is 0 here. A recipe of one's own begins with what "modern" decides.
 RECIPES: dict[str, dict[str, Any]] = {
     "modern": {"epochs": 60, "batch_size": 64, "learning_rate": 1e-3, "weight_decay": 2e-4, "augment": True},
     "published": {
@@ -83,7 +85,7 @@ class Config:
         memory: Weight of a memory of the training people, which leans codes towards them; 0 is none. Training does not
             see it.
         objective: What training minimises, a name or ``FILE.py:NAME``.
-        recipe: How it is trained: ``modern``, or ``published``, as the authors' code does.
+        recipe: How it is trained: ``modern``, or ``published``, as the authors' code does, or ``FILE.py:NAME``.
         epochs: Passes over the training faces (60; published 2,000).
         batch_size: Faces in a step (64; published 256).
         learning_rate: That of Adam (1e-3); with ``modern`` the highest of its schedule.
@@ -181,6 +183,7 @@ class Config:
             if getattr(self, name) is not None:
                 raise ValueError(f"{name}={getattr(self, name)!r} has no effect {why}; leave it out")
         self.own_files()
+        _ = self.recipe_class
 
     def _require(self, name: str, holds: bool, wanted: str) -> None:
         if not holds:
@@ -232,16 +235,25 @@ class Config:
         """
         return find_head(self.head or self.objective_class.head)
 
+    @property
+    def recipe_class(self) -> type[Training]:
+        """The class that ``recipe`` means.
+
+        Raises:
+            ValueError: There is none, any more.
+        """
+        return find_recipe(self.recipe)
+
     def own_files(self) -> dict[str, Path]:
-        """The files that head and objective come from, by their names; empty where both are the kit's.
+        """The files that head, objective and recipe come from, by their names; empty where all are the kit's.
 
         Raises:
             ValueError: Two files have the same name.
         """
         found: dict[str, Path] = {}
-        for file in map(own_file, (self.head, self.objective)):
+        for file in (own_file(getattr(self, name)) for name in OWN):
             if file is not None and found.setdefault(file[0].name, file[0].absolute()) != file[0].absolute():
-                raise ValueError(f"head and objective come from two files named {file[0].name}; rename one of them")
+                raise ValueError(f"{', '.join(OWN)} come from two files named {file[0].name}; rename one of them")
         return found
 
     @classmethod
@@ -270,7 +282,7 @@ class Config:
     def portable(self) -> dict[str, Any]:
         """As ``to_dict``, with files of one's own by their names, wherever they lie."""
         values = self.to_dict()
-        for name in ("head", "objective"):
+        for name in OWN:
             file = own_file(values[name])
             if file is not None:
                 values[name] = f"{file[0].name}:{file[1]}"
@@ -293,7 +305,8 @@ class Config:
         resolved. ``resolved()`` of a resolved config is the config itself.
         """
         decided: dict[str, Any] = {"block_size": BLOCK_SIZE, "head": self.objective_class.head}
-        decided |= {**RECIPES[self.recipe], **dataclasses.asdict(self.data()), **self.objective_class.constants}
+        decided |= RECIPES.get(self.recipe, RECIPES["modern"])
+        decided |= {**dataclasses.asdict(self.data()), **self.objective_class.constants}
         idle = self._without_effect()
         values = {**dict.fromkeys(self.objective_class.constants), **self.to_dict()}
         device = resolved_device(self.device)
@@ -307,8 +320,7 @@ _FIELDS = tuple(field for field in dataclasses.fields(Config) if field.name != "
 
 def known_names(*objectives: type[Objective]) -> list[str]:
     """All names that a config may know: its fields, and the constants of the kit's objectives and of ``objectives``."""
-    classes = [*KINDS["objective"][1].values(), *objectives]
-    constants = [name for one in classes if issubclass(one, Objective) for name in one.constants]
+    constants = [name for one in (*ALL_OBJECTIVES.values(), *objectives) for name in one.constants]
     return list(dict.fromkeys([*(field.name for field in _FIELDS), *constants]))
 
 

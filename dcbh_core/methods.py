@@ -1,4 +1,4 @@
-"""From the name of a head or an objective to its class: one of the kit's, or ``FILE.py:NAME``, one of one's own."""
+"""From the name of a head, an objective or a recipe to its class: one of the kit's, or ``FILE.py:NAME``, one's own."""
 
 from __future__ import annotations
 
@@ -11,38 +11,45 @@ import traceback
 import types
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar, cast
-
-from torch import nn
+from typing import TYPE_CHECKING, TypeVar
 
 from .heads import HEADS, Head
 from .losses import OBJECTIVES, Objective
 from .peers import PEERS
 
-KINDS: dict[str, tuple[type[nn.Module], Mapping[str, type[nn.Module]]]] = {
-    "head": (Head, HEADS),
-    "objective": (Objective, {**OBJECTIVES, **PEERS}),
-}
-M = TypeVar("M", bound=nn.Module)
+if TYPE_CHECKING:
+    from .training import Training
+
+OWN = ("head", "objective", "recipe")  # the fields of a config that may name a file of one's own
+ALL_OBJECTIVES: dict[str, type[Objective]] = {**OBJECTIVES, **PEERS}
+M = TypeVar("M")
 
 
 def find_head(name: str) -> type[Head]:
     """The class of a head; see ``find``."""
-    return find("head", name, Head)
+    return find("head", name, Head, HEADS)
 
 
 def find_objective(name: str) -> type[Objective]:
     """The class of an objective; see ``find``."""
-    return find("objective", name, Objective)
+    return find("objective", name, Objective, ALL_OBJECTIVES)
 
 
-def find(kind: str, name: str, base: type[M]) -> type[M]:
+def find_recipe(name: str) -> type[Training]:
+    """The class of a recipe; see ``find``."""
+    from .training import TRAININGS, Training  # which is made of configs
+
+    return find("recipe", name, Training, TRAININGS)
+
+
+def find(kind: str, name: str, base: type[M], known: Mapping[str, type[M]]) -> type[M]:
     """The class that ``name`` means: a name of the kit's, or FILE.py:NAME, whose file is executed to get at it.
 
     Args:
-        kind: ``head`` or ``objective``.
+        kind: What it is, one of ``OWN``.
         name: What the config says.
         base: The class that it must be a subclass of.
+        known: The kit's own, by name.
 
     Raises:
         ValueError: There is no such name, or the file is not there, cannot be executed, or has no such class; the
@@ -50,12 +57,11 @@ def find(kind: str, name: str, base: type[M]) -> type[M]:
     """
     if not isinstance(name, str):
         raise ValueError(f"{kind} must be a text, not {name!r}")
-    known = KINDS[kind][1]
     file = own_file(name)
     if file is None:
         if name not in known:
             raise unknown_name(kind, name, [*known, f"FILE.py:NAME for {a(kind)} of your own"])
-        return cast(type[M], known[name])
+        return known[name]
     path, wanted = file
     if not path.is_file():
         raise ValueError(f"{kind} {name!r}: there is no file {path}")
@@ -67,11 +73,11 @@ def find(kind: str, name: str, base: type[M]) -> type[M]:
     fault = _fault(found, base)
     if fault:
         raise ValueError(f"{path}, line {line_of(path, wanted)}: {wanted} {fault}")
-    return cast(type[M], found)
+    return found
 
 
-def _fault(found: object, base: type[nn.Module]) -> str | None:
-    """Why something that stands in a file is no head or no objective; None where it is one."""
+def _fault(found: object, base: type) -> str | None:
+    """Why something that stands in a file is not of the kind that it should be; None where it is."""
     if not (isinstance(found, type) and issubclass(found, base)):
         return f"must be a subclass of dcbh_core.{base.__name__}"
     if issubclass(found, Objective):

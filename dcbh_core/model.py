@@ -229,7 +229,8 @@ class DCBH(nn.Module):
     def save(self, directory: str | os.PathLike[str]) -> None:
         """Write ``model.safetensors``, ``config.json`` and a model card ``README.md`` into ``directory``.
 
-        The file of a head or an objective of one's own is laid beside them, as it was when the model was made.
+        Files of one's own, of a head, an objective or a recipe, are laid beside them, as they were when the model was
+        made.
 
         Raises:
             OSError: A file cannot be written.
@@ -245,8 +246,8 @@ class DCBH(nn.Module):
         Args:
             directory: Where it lies.
             device: ``auto``, ``cpu`` or ``cuda``.
-            own_code: Whether the file of a head or an objective of one's own, which lies beside the weights, may be
-                executed. Say so only of models whose author you trust.
+            own_code: Whether files of one's own, of a head, an objective or a recipe, which lie beside the weights, may
+                be executed. Say so only of models whose author you trust.
 
         Raises:
             FileNotFoundError: A file is missing.

@@ -1,27 +1,31 @@
-"""The dry run of a head or an objective of one's own, before anything long begins."""
+"""The dry run of a head, an objective or a recipe of one's own, before anything long begins."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from .config import Config
+from .faces import Faces
 from .methods import line_in, line_of, own_file
 from .model import DCBH, objective_of
 
 PEOPLE = 4  # of two faces each
+MANY = 10  # faces of each, where a recipe is tried
 
 
 class Unusable(ValueError):
-    """Training cannot use a head or an objective of one's own; the message names file and line."""
+    """Training cannot use a head, an objective or a recipe of one's own; the message names file and line."""
 
 
 def rehearse(config: Config) -> None:
-    """Try a head or an objective of one's own in one step on a few random faces; on the kit's own do nothing.
+    """Try a head, an objective or a recipe of one's own on a few random faces; on the kit's own do nothing.
 
     Raises:
         Unusable: It fails, or gives something that training cannot use; one sentence with file and line.
@@ -61,6 +65,38 @@ def rehearse(config: Config) -> None:
             total.backward()
         with _own(config.objective, "after_backward"):
             objective.after_backward(outputs, labels)
+        if own_file(config.recipe):
+            with _own(config.recipe):
+                _try_recipe(config)
+
+
+def _try_recipe(config: Config) -> None:
+    """Train for two epochs on random faces, once in one go and once with a checkpoint and a new start between them.
+
+    Raises:
+        ValueError: It gives something else than a model, or another one after the new start.
+    """
+    config = dataclasses.replace(config, epochs=2, batch_size=2 * PEOPLE)
+    images = torch.randint(0, 256, (MANY * PEOPLE, 3, 32, 32), dtype=torch.uint8)
+    labels = torch.arange(PEOPLE).repeat(MANY)
+    faces = Faces(images.numpy(), labels.numpy(), [f"person {i}" for i in range(PEOPLE)])
+    whole, resumed = (config.recipe_class(config, faces) for _ in range(2))
+    whole.run_epoch()
+    with tempfile.TemporaryDirectory() as directory:
+        whole.save(Path(directory) / "checkpoint.pt")
+        resumed.load(Path(directory) / "checkpoint.pt")
+    weights = []
+    for training in (whole, resumed):
+        training.run_epoch()
+        model = training.trained()
+        if not isinstance(model, DCBH):
+            raise ValueError(f"trained() must give the model, a DCBH, not {_found(model)}")
+        weights.append(model.state_dict())
+    if not all(torch.equal(weight, weights[1][name]) for name, weight in weights[0].items()):
+        raise ValueError(
+            "interrupted and begun again it ends at other weights; state() must give all that changes from epoch to "
+            "epoch, restore() take it, and all randomness be torch's own"
+        )
 
 
 def _found(value: object) -> str:
@@ -71,7 +107,7 @@ def _found(value: object) -> str:
 
 
 @contextlib.contextmanager
-def _own(name: str | None, function: str) -> Iterator[None]:
+def _own(name: str | None, function: str = "") -> Iterator[None]:
     """Makes of an error one sentence with file and line, if ``name`` is a method of one's own."""
     file = own_file(name)
     try:
@@ -86,4 +122,4 @@ def _own(name: str | None, function: str) -> Iterator[None]:
         what = str(error).partition("\n")[0]
         if not isinstance(error, ValueError):
             what = f"{type(error).__name__}: {what}".removesuffix(": ")
-        raise Unusable(f"{path}, line {line}, {method}.{function}: {what}") from None
+        raise Unusable(f"{path}, line {line}, {f'{method}.{function}'.removesuffix('.')}: {what}") from None

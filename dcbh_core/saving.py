@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .config import Config, require_device
-from .methods import own_file
+from .methods import OWN, own_file
 from .model import DCBH
 
 
@@ -44,7 +44,7 @@ def load(directory: Path, device: str, own_code: bool) -> DCBH:
     try:
         about = json.loads((directory / "config.json").read_text())
         values = dict(about["config"])
-        for name in ("head", "objective"):
+        for name in OWN:
             file = own_file(values.get(name))
             if file is not None:
                 beside = directory / file[0].name

@@ -67,12 +67,12 @@ def train(
         sum; weight decay acts within Adam and is not in it).
 
     Raises:
-        ValueError: Faces that cannot be trained on, a checkpoint of something else, or a head or an objective of one's
-            own that does not work.
+        ValueError: Faces that cannot be trained on, a checkpoint of something else, or a head, an objective or a
+            recipe of one's own that does not work.
         TrainingDiverged: A term became NaN or infinite; the checkpoint still holds the last good state.
     """
     rehearse(config)
-    training = TRAININGS[config.recipe](config.resolved(), faces)
+    training = config.recipe_class(config.resolved(), faces)
     path = Path(checkpoint) if checkpoint is not None else None
     if path is not None and path.exists():
         try:

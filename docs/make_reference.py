@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from dcbh_core import Config, Evaluation, Head
+from dcbh_core import Config, Evaluation, Head, Training
 from dcbh_core.config import RECIPES
 from dcbh_core.heads import HEADS
 from dcbh_core.losses import OBJECTIVES
@@ -57,6 +57,16 @@ def recipes() -> str:
     names = dict.fromkeys(name for decided in RECIPES.values() for name in decided)
     rows = [(code(name), *(value(decided.get(name, "auto")) for decided in RECIPES.values())) for name in names]
     return table(("field", *map(code, RECIPES)), rows)
+
+
+def training() -> str:
+    """What a recipe of one's own may replace."""
+    rows = []
+    for name in ("step", "run_epoch", "batches", "set_learning_rate", "trained", "state", "restore"):
+        function = getattr(Training, name)
+        given = ", ".join(list(inspect.signature(function).parameters)[1:])
+        rows.append((code(f"{name}({given})"), first_paragraph(function)))
+    return table(("method", "what it does"), rows)
 
 
 def heads() -> str:
@@ -102,7 +112,14 @@ def metrics() -> str:
     return table(("of an evaluation", "what it is"), rows)
 
 
-TABLES = {"fields": fields, "recipes": recipes, "heads": heads, "objectives": objectives, "metrics": metrics}
+TABLES = {
+    "fields": fields,
+    "recipes": recipes,
+    "training": training,
+    "heads": heads,
+    "objectives": objectives,
+    "metrics": metrics,
+}
 
 
 def shown(of: Any) -> str:

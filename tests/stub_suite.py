@@ -26,7 +26,7 @@ if seed == 8:
 if seed == 9:
     os._exit(1)
 config = {{name: globals()[name] for name in {NAMES} if name in globals()}}
-config |= {{name: os.path.basename(config[name]) for name in ("head", "objective")}}  # FILE.py:NAME, wherever it lies
+config |= {{name: os.path.basename(config[name]) for name in ("head", "objective", "recipe")}}  # wherever it lies
 score = 0.4 + bits / 100 - 0.1 * (config.get("center_weight") == 0) + (seed * 37 + bits) % 11 / 100
 metrics = {{"map": score, "map_worst": score - 0.01, "map_best": score + 0.02, "precision_at_50": score / 2}}
 metrics |= {{"chance": 0.05, "pixels": 0.3, "descriptor": score + 0.01}}

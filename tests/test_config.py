@@ -250,7 +250,9 @@ def test_head_and_objective_may_lie_in_two_files(own, tmp_path):
 def test_two_files_of_one_name_are_refused(own, tmp_path):
     (tmp_path / "else").mkdir()
     (tmp_path / "else/own.py").write_text(OWN)
-    with pytest.raises(ValueError, match=r"head and objective come from two files named own\.py; rename one of them"):
+    with pytest.raises(
+        ValueError, match=r"head, objective, recipe come from two files named own\.py; rename one of them"
+    ):
         Config(head=f"{own}:MyHead", objective=f"{tmp_path / 'else/own.py'}:MyLoss")
 
 

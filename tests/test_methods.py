@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from dcbh_core import Config, Head, Objective
 from dcbh_core.heads import HEADS
 from dcbh_core.losses import OBJECTIVES
-from dcbh_core.methods import find_head, find_objective, line_of, own_file, unknown_name
+from dcbh_core.methods import find_head, find_objective, find_recipe, line_of, own_file, unknown_name
 from dcbh_core.peers import PEERS
+from dcbh_core.training import TRAININGS
 
 HEAD = """from dcbh_core import Head
 
@@ -37,6 +38,7 @@ def test_every_name_of_the_kit_is_found():
     assert {name: find_head(name) for name in HEADS} == HEADS
     objectives = {**OBJECTIVES, **PEERS}
     assert {name: find_objective(name) for name in objectives} == objectives
+    assert {name: find_recipe(name) for name in TRAININGS} == TRAININGS
 
 
 @pytest.mark.parametrize(
@@ -44,6 +46,7 @@ def test_every_name_of_the_kit_is_found():
     [
         (find_head, "blok", r"unknown head 'blok'; did you mean 'block'\? .*FILE\.py:NAME for a head of your own"),
         (find_objective, "cqs", r"objective 'cqs'; did you mean 'csq'\? .*FILE\.py:NAME for an objective of your own"),
+        (find_recipe, "modem", r"recipe 'modem'; did you mean 'modern'\? .*FILE\.py:NAME for a recipe of your own"),
         (find_head, "csq", "unknown head 'csq'"),
         (find_head, "own.py", r"unknown head 'own\.py'"),
         (find_head, "own:MyHead", "unknown head 'own:MyHead'"),

@@ -288,7 +288,7 @@ def test_loading_refuses_weights_of_another_model(tmp_path):
         DCBH.load(tmp_path)
 
 
-# --- Models with a head or an objective of one's own ------------------------------------------------------------------
+# --- Models with a method of one's own --------------------------------------------------------------------------------
 
 MARKING = """
 import os
@@ -345,7 +345,7 @@ def test_loading_executes_nothing_that_it_is_not_told_to(own, tmp_path):
     assert not (tmp_path / "marker").exists()
 
 
-@pytest.mark.parametrize("kind", ["head", "objective"])
+@pytest.mark.parametrize("kind", ["head", "objective", "recipe"])
 @pytest.mark.parametrize("prefix", ["", "/somewhere/else/", "../"])
 def test_no_config_makes_loading_execute_anything(own, tmp_path, kind, prefix):
     own.save(tmp_path / "saved")
