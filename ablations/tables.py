@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ from dcbh_core.methods import unknown_name
 from .intervals import FEWEST, Bootstrap, Estimate, Sample, estimate, holm
 from .per_query import PerQuery, question_of
 from .run_directory import MEMORY, QUESTIONS
-from .suite import REPEATS, Suite, as_yaml, point_text
+from .suite import REPEATS, Suite, as_yaml, point_text, portable_point
 
 # Baselines of a MAP: metrics of the reference's own runs.
 BASELINES = {"chance": "chance", "raw pixels": "pixels"}
@@ -45,6 +45,15 @@ TITLES = {"map": "MAP", "map_worst": "MAP, worst order of ties", "map_best": "MA
 STAR = "★"  # at a difference that holds together with the others of its table
 WITH_MEMORY = " with memory"  # behind a variant's name
 PER_QUERY = "per_query"  # the column of a frame that holds each run's ``PerQuery``
+
+
+class Change(NamedTuple):
+    """One entry of a table of changes: MAP, and how far that is above another one."""
+
+    label: str
+    question: str
+    mean: float
+    difference: Estimate
 
 
 def summary(frame: pd.DataFrame, suite: Suite, metric: str = "map") -> pd.DataFrame:
@@ -88,7 +97,7 @@ def summary(frame: pd.DataFrame, suite: Suite, metric: str = "map") -> pd.DataFr
             rows.append(
                 {
                     "variant": label,
-                    **point,
+                    **portable_point(point),
                     "n": len(own),
                     "values": tuple(sample.value for sample in own),
                     "mean": mean.value,
@@ -286,7 +295,7 @@ def with_memory(frame: pd.DataFrame, suite: Suite) -> pd.DataFrame | None:
         runs do not have it.
     """
     questions = [question for question in QUESTIONS if f"{question.prefix}memory" in frame]
-    found: list[tuple[str, str, float, Estimate]] = []
+    found: list[Change] = []
     for point in suite.points(without=REPEATS):
         here = at_point(frame, point)
         for variant in suite.variants:
@@ -298,14 +307,50 @@ def with_memory(frame: pd.DataFrame, suite: Suite) -> pd.DataFrame | None:
                 bootstrap = Bootstrap(np.concatenate(people)) if len(people) == len(gains) > 0 else None
                 mean = float(np.mean([sample.value for sample in recalled])) if recalled else math.nan
                 label = " ".join(text for text in (variant, point_text(point)) if text)
-                found.append((label, question.title, mean, estimate(gains, draws=_draws(bootstrap, gains))))
+                found.append(Change(label, question.title, mean, estimate(gains, draws=_draws(bootstrap, gains))))
+    return _changes(found) if questions else None
+
+
+def along(frame: pd.DataFrame, suite: Suite, field: str) -> pd.DataFrame:
+    """What each further value of a grid axis changes in each variant.
+
+    Args:
+        frame: As in ``summary``.
+        suite: As in ``summary``.
+        field: The axis; its first value is what the others are compared with.
+
+    Returns:
+        A row per variant and further value, with both and the rest of the point in words, and a column for each
+        question: MAP, and how far that is above the variant's own at the first value, with its interval and a star as
+        in ``table``.
+    """
+    found: list[Change] = []
+    for question in (question for question in QUESTIONS if f"{question.prefix}map" in frame):
+        metric = f"{question.prefix}map"
+        known = [one.of(metric) for one in frame.get(PER_QUERY, ()) if isinstance(one, PerQuery)]
+        people = [part[1] for part in known if part]
+        bootstrap = Bootstrap(np.concatenate(people)) if people else None
+        for variant in suite.variants:
+            for point in suite.points(without=REPEATS):
+                first = {**point, field: suite.grid[field][0]}
+                own, before = (_samples(at_point(frame, one), variant, metric) for one in (point, first))
+                if point == first or not own or not before:
+                    continue
+                change = _difference(own, before, _draws(bootstrap, own), _draws(bootstrap, before), bootstrap)
+                mean = float(np.mean([sample.value for sample in own]))
+                found.append(Change(f"{variant} {point_text(point)}", question.title, mean, change))
+    return _changes(found)
+
+
+def _changes(found: Sequence[Change]) -> pd.DataFrame:
+    """The table of changes, whose differences are held against each other by Holm's procedure."""
     rows: dict[str, dict[str, str]] = {}
-    holds = holm([gain.p for *_, gain in found])
-    for (label, title, mean, gain), held in zip(found, holds, strict=True):
-        change = _with_interval(gain.value, gain.half_width, "+")
-        text = f"{_with_interval(mean, math.nan, '')} ({change})" if change != "–" else "–"
-        rows.setdefault(label, {})[title] = f"{text} {STAR}" if held else text
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("variant").reset_index() if questions else None
+    holds = holm([one.difference.p for one in found])
+    for one, held in zip(found, holds, strict=True):
+        change = _with_interval(one.difference.value, one.difference.half_width, "+")
+        text = f"{_with_interval(one.mean, math.nan, '')} ({change})" if change != "–" else "–"
+        rows.setdefault(one.label, {})[one.question] = f"{text} {STAR}" if held else text
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("variant").reset_index()
 
 
 def remembering(frame: pd.DataFrame, suite: Suite) -> tuple[pd.DataFrame, Suite]:
@@ -361,7 +406,8 @@ def what_changes(suite: Suite) -> pd.DataFrame:
 def missing_runs(suite: Suite, frame: pd.DataFrame) -> list[str]:
     """Labels of the suite's runs that have no row in the frame."""
     there = set(frame[["variant", *suite.grid]].itertuples(index=False, name=None))
-    return [run.label for run in suite.runs() if (run.variant, *run.point.values()) not in there]
+    runs = ((run.label, (run.variant, *portable_point(run.point).values())) for run in suite.runs())
+    return [label for label, run in runs if run not in there]
 
 
 def caption(suite: Suite, frame: pd.DataFrame, metric: str = "map") -> str:
@@ -380,7 +426,7 @@ def caption(suite: Suite, frame: pd.DataFrame, metric: str = "map") -> str:
 
 def at_point(frame: pd.DataFrame, point: Mapping[str, Any]) -> pd.DataFrame:
     """The rows at a grid point."""
-    for field, value in point.items():
+    for field, value in portable_point(point).items():
         frame = frame[frame[field] == value]
     return frame
 

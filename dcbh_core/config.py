@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from .datasets import DATASETS
 from .heads import Head
 from .losses import Objective
-from .methods import ALL_OBJECTIVES, OWN, find_head, find_objective, find_recipe, own_file, unknown_name
+from .methods import ALL_OBJECTIVES, OWN, find_head, find_objective, find_recipe, own_file, portable, unknown_name
 
 if TYPE_CHECKING:
     from .training import Training
@@ -281,12 +281,7 @@ class Config:
 
     def portable(self) -> dict[str, Any]:
         """As ``to_dict``, with files of one's own by their names, wherever they lie."""
-        values = self.to_dict()
-        for name in OWN:
-            file = own_file(values[name])
-            if file is not None:
-                values[name] = f"{file[0].name}:{file[1]}"
-        return values
+        return {name: portable(value) if name in OWN else value for name, value in self.to_dict().items()}
 
     def data(self) -> Data:
         """The fields on data and split, filled in. It asks for no device."""

@@ -11,7 +11,7 @@ import traceback
 import types
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .heads import HEADS, Head
 from .losses import OBJECTIVES, Objective
@@ -93,6 +93,12 @@ def own_file(name: str | None) -> tuple[Path, str] | None:
     """The file and the class of ``FILE.py:NAME``, or None for a name of the kit's."""
     match = re.fullmatch(r"(.+\.py):(\w+)", name or "")
     return (Path(match[1]).expanduser(), match[2]) if match else None
+
+
+def portable(value: Any) -> Any:
+    """A value of a config: the name of something of one's own without its directory, all else as it is."""
+    file = own_file(value) if isinstance(value, str) else None
+    return f"{file[0].name}:{file[1]}" if file else value
 
 
 def line_in(path: Path, error: BaseException) -> int | None:

@@ -2,8 +2,9 @@
 
 Such a table stands between ``<!-- table: SUITE {OPTIONS} -->`` and ``<!-- end -->``. OPTIONS is YAML on one line or
 left out: ``where`` (as that of a report), ``metric``, ``twins: true`` (each variant once more, with a memory),
-``reference`` (another variant than the suite's), ``rows`` (these alone), ``questions`` (these alone), and ``made:
-before_binarisation``, ``made: memory``, ``made: tuning`` or ``made: weights`` for these tables.
+``reference`` (another variant than the suite's), ``rows`` (these alone), ``questions`` (these alone), ``along`` (what
+the further values of this axis change), and ``made: before_binarisation``, ``made: memory``, ``made: tuning`` or
+``made: weights`` for these tables.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ablations.memory_weights import weights_table
 from ablations.records import recorded
 from ablations.run_directory import MEMORY
 from ablations.suite import load_suite, parse_yaml
-from ablations.tables import before_binarisation, remembering, tables, with_memory
+from ablations.tables import along, before_binarisation, remembering, tables, with_memory
 from ablations.tuning import leading, scores
 from ablations.writing import markdown
 from dcbh_core.memory import NOBODY
@@ -39,15 +40,16 @@ def filled(page: str) -> str:
     )
 
 
-def table(name: str, options: str) -> str:
+def table(name: str, given: str) -> str:
     """One table as Markdown.
 
     Raises:
         ValueError: There is no such record, or the options do not fit it.
     """
-    chosen = parse_yaml(options) or {}
+    chosen = parse_yaml(given) or {}
     suite = load_suite(name).where(chosen.pop("where", {}))
-    rows, questions, made, twins = (chosen.pop(option, None) for option in ("rows", "questions", "made", "twins"))
+    options = ("rows", "questions", "made", "twins", "along")
+    rows, questions, made, twins, axis = (chosen.pop(option, None) for option in options)
     reference = chosen.pop("reference", suite.reference)
     if made == "tuning":
         return markdown(leading(scores(recorded(f"{name}_tuning"), suite)))
@@ -57,7 +59,10 @@ def table(name: str, options: str) -> str:
     if twins:
         frame, suite = remembering(frame, suite)
     suite = dataclasses.replace(suite, reference=reference)
-    text = OTHERS[made](frame, suite) if made else tables(frame, suite, **chosen)
+    if axis is not None:
+        text = along(frame, suite, axis)
+    else:
+        text = OTHERS[made](frame, suite) if made else tables(frame, suite, **chosen)
     if text is None:
         raise ValueError(f"the record of {name!r} does not hold what the table needs")
     if rows is not None:
