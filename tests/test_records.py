@@ -10,11 +10,12 @@ import pytest
 from ablations import records
 from ablations.per_query import PerQuery
 from ablations.records import record, recorded
+from ablations.report import collect
 from ablations.suite import load_suite
 from ablations.tables import PER_QUERY, summary
 from ablations.tuning import tuning_suite
 from ablations.writing import notes
-from tests.stub_suite import made_up, write_suite
+from tests.stub_suite import OWN, made_up, run_small, write_suite
 
 
 def test_recorded_metrics_come_back(small: str, tmp_path: Path) -> None:
@@ -34,6 +35,21 @@ def test_recorded_metrics_come_back(small: str, tmp_path: Path) -> None:
     assert set(back["machine"]) == {"2-core x86-64 CPU, float32, torch 2.13, 1 thread"}
     numbers = ["mean", "half_width", "difference", "difference_half_width"]
     pd.testing.assert_frame_equal(summary(back, suite)[numbers], summary(frame, suite)[numbers], atol=1e-5)
+
+
+def test_files_of_ones_own_on_an_axis_are_recorded_by_their_names(small: str, fast: list, tmp_path: Path) -> None:
+    (tmp_path / "pull.py").write_text(OWN)
+    grid = {"objective": ["dcbh", "pull.py:Pull"], "seed": [0, 1, 2]}
+    path = write_suite(Path(small), variants={"full": {}}, reference="full", grid=grid)
+    run_small(path, tmp_path / "runs")
+    suite = load_suite(path)
+    frame = collect(suite, tmp_path / "runs")
+    written = record(suite, frame, "command").read_text()
+    assert "pull.py:Pull" in written
+    assert str(tmp_path) not in written
+    statistics = summary(recorded("small", tmp_path), suite)
+    assert set(statistics["objective"]) == {"dcbh", "pull.py:Pull"}
+    assert (statistics["n"] == 3).all()
 
 
 def with_ap(frame: pd.DataFrame) -> pd.DataFrame:

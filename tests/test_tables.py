@@ -19,6 +19,7 @@ from ablations.tables import (
     BEFORE,
     PER_QUERY,
     STAR,
+    along,
     before_binarisation,
     caption,
     remembering,
@@ -411,6 +412,19 @@ def test_what_a_memory_changes_is_measured_within_each_run(by_query) -> None:
     assert seen["mixed 12 bits"] == f"{mean:.3f} (+0.050 ± 0.000) {STAR}"  # on each query, whoever is drawn
     assert seen["full 12 bits"].endswith("(+0.000 ± 0.000)")
     assert with_memory(frame.drop(columns="memory"), suite) is None
+
+
+def test_along_an_axis_each_variant_is_compared_with_itself(by_query) -> None:
+    suite, frame = by_query
+    widths = dict(zip(suite.variants, (0.1, 0.2, 0.3, 0.4), strict=True))
+    grid = {**suite.grid, "width": list(widths.values())}
+    one = dataclasses.replace(suite, variants={"full": {}}, grids=[grid], base={"dataset": "orl"})
+    changes = along(frame.assign(width=frame["variant"].map(widths), variant="full"), one, "width")
+    assert list(changes["variant"]) == [f"full 12 bits width {width}" for width in (0.2, 0.3, 0.4)]
+    for name, text in zip(("above", "mixed", "equal"), changes["seen"], strict=True):
+        expected = row_of(summary(frame, suite), name, 12)
+        assert text.startswith(f"{expected['mean']:.3f} ({expected['difference']:+.3f} ± ".replace("-", "−"))
+        assert text.endswith(STAR) == (name == "above")
 
 
 def test_with_a_memory_each_variant_stands_once_more_and_is_compared_as_any_other(by_query) -> None:
