@@ -190,9 +190,10 @@ def test_averaged_weights_are_a_moving_mean(faces):
 
     plain.step = noting
     plain.run_epoch()
+    decay = np.exp(-1 / max(1, 0.1 * len(after)))
     mean = after[0]
     for one in after[1:]:
-        mean = 0.99 * mean + 0.01 * one
+        mean = decay * mean + (1 - decay) * one
     averaged, _ = train(config, faces)
     floats = torch.cat([torch.full((t.numel(),), t.is_floating_point()) for t in averaged.state_dict().values()])
     torch.testing.assert_close(weights(averaged)[floats], mean[floats], rtol=1e-5, atol=1e-6)

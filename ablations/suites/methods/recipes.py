@@ -11,7 +11,7 @@ from dcbh_core.shallow import lda_itq
 
 
 class Averaged(Training):
-    """Weight averaging: the model that is kept has a moving mean of the weights, over about the last 100 steps.
+    """Weight averaging: the model that is kept has a moving mean of the weights, over about a tenth of the training.
 
     Why: single weights are tied to the last batches, and to the people in them; their mean lies in a flatter place of
     the loss, which should mind less that a person is new.
@@ -20,12 +20,14 @@ class Averaged(Training):
     and Better Generalization, UAI 2018, average epochs in equal parts.
     """
 
-    DECAY = 0.99
+    PART = 0.1  # of all steps: after so many, what was there before weighs 1 / e
 
     def __init__(self, config, faces):
         super().__init__(config, faces)
+        steps = self.epochs * math.ceil(len(self.images) / self.batch_size)
+        mean = get_ema_multi_avg_fn(math.exp(-1 / max(1, self.PART * steps)))
         # Its buffers too: batch normalisation's statistics are then those of the weights that are kept.
-        self.averaged = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(self.DECAY), use_buffers=True)
+        self.averaged = AveragedModel(self.model, multi_avg_fn=mean, use_buffers=True)
 
     def step(self, images, labels):
         losses = super().step(images, labels)
