@@ -79,8 +79,8 @@ class Mixed(Training):
 class Refitted(Training):
     """Half-way, the last layer becomes what LDA and ITQ make of the descriptors then; training goes on from there.
 
-    The classifier on the code, where there is one, becomes that of the nearest mean: with m_c the mean of q of person c
-    and v the mean variance within people, W_c = m_c / v and b_c = -|m_c|^2 / 2v.
+    The classifier on the code, where there is one, becomes that of the nearest mean: with m_c the mean of q of person c,
+    W_c = s m_c and b_c = -s |m_c|^2 / 2, where s leaves its weights as large as they were.
 
     Why: on the descriptors of a trained softmax LDA-ITQ has as good codes for unseen people as the layer that was
     trained with them, and its directions look at how people differ, not at which of these people it is.
@@ -116,9 +116,9 @@ class Refitted(Training):
         if (classifier := model.code_classifier) is not None:
             q = torch.from_numpy(model.relax(descriptors)).to(device)
             means = torch.stack([q[self.labels == one].mean(0) for one in range(model.num_identities)])
-            variance = (q - means[self.labels]).square().mean()
-            classifier.weight.copy_(means / variance)
-            classifier.bias.copy_(-means.square().sum(1) / (2 * variance))
+            scale = classifier.weight.norm() / means.norm()
+            classifier.weight.copy_(scale * means)
+            classifier.bias.copy_(-scale * means.square().sum(1) / 2)
             new += [classifier.weight, classifier.bias]
         for parameter in new:
             self.optimizer.state.pop(parameter, None)  # its moments are those of what was there before
