@@ -79,8 +79,8 @@ class Mixed(Training):
 class Refitted(Training):
     """Half-way, the last layer becomes what LDA and ITQ make of the descriptors then; training goes on from there.
 
-    The classifier on the code, where there is one, becomes that of the nearest mean: with m_c the mean of q of person c,
-    W_c = s m_c and b_c = -s |m_c|^2 / 2, where s leaves its weights as large as they were.
+    The classifier on the code, where there is one, becomes that of the nearest mean: with m_c the mean of q of person
+    c, W_c = s m_c and b_c = -s |m_c|^2 / 2, where s leaves its weights as large as they were.
 
     Why: on the descriptors of a trained softmax LDA-ITQ has as good codes for unseen people as the layer that was
     trained with them, and its directions look at how people differ, not at which of these people it is.
