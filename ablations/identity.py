@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import json
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import dcbh_core
 from dcbh_core.config import Config, Data
 from dcbh_core.faces import load_split
+from dcbh_core.methods import syntax_tree
 
 from .execution import in_batches
 
@@ -29,7 +29,6 @@ TRAINING_NOTEBOOK = "04_train.ipynb"
 REPORT_NOTEBOOK = "report.ipynb"
 # Not in the source of every run: figures change no metric, and a method's file is in that of the runs that use it.
 NOT_IN_ALL = ("figures.py", "peers.py")
-_PARSING = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,19 +136,6 @@ def imported(source: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             modules.update([node.module, *(f"{node.module}.{alias.name}" for alias in node.names)])
     return modules
-
-
-def syntax_tree(source: str) -> ast.Module:
-    """The syntax tree of Python source, made by one thread at a time.
-
-    In Python 3.11 all threads share the counter of the parser's depth, and a second one makes the first fail with
-    "AST constructor recursion depth mismatch" (github.com/python/cpython, issue 106905).
-
-    Raises:
-        SyntaxError: It is no Python.
-    """
-    with _PARSING:
-        return ast.parse(source)
 
 
 def source_hash(source: str) -> str:

@@ -17,10 +17,11 @@ import pandas as pd
 
 from dcbh_core import DCBH, Split, evaluate, load_split
 from dcbh_core.config import Data
+from dcbh_core.methods import portable
 
 from .report import collect
 from .run_directory import QUESTIONS, encode_parts, memory_encoder, questions
-from .suite import Suite, load_suite, portable_point
+from .suite import Suite, load_suite
 from .tuning import SCORED
 
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
@@ -41,7 +42,7 @@ def memory_weights(suite: Suite, out: Path, any_source: bool = False) -> pd.Data
     Raises:
         ValueError: The suite is scored on queries.
     """
-    configs = {(run.variant, *portable_point(run.point).values()): run.config for run in suite.runs()}
+    configs = {(run.variant, *portable(run.point).values()): run.config for run in suite.runs()}
     if any(config.scored_on != "validation" for config in configs.values()):
         raise ValueError(f"suite {suite.name!r} is scored on queries, on which no memory is chosen")
     splits: dict[Data, Split] = {}  # each is loaded once

@@ -15,11 +15,12 @@ import pandas as pd
 from filelock import FileLock
 
 from dcbh_core.config import Config
+from dcbh_core.methods import portable
 
 from . import per_query
 from .execution import execute
 from .identity import REPORT_NOTEBOOK, changed_sources, complete_runs, notebook, settings_hash, sources_of
-from .suite import Run, Suite, as_yaml, load_suite, point_text, portable_point
+from .suite import Run, Suite, as_yaml, load_suite, point_text
 from .tables import PER_QUERY, require_metric
 
 RUNS = "runs.csv"
@@ -70,7 +71,7 @@ def collect(suite: Suite, out: str | os.PathLike[str], any_source: bool = False)
                 "the suite again to replace it"
             )
         environment = {**result["environment"], "threads": str(identity["threads"])}
-        row = {"variant": run.variant, "seed": run.config.seed, **portable_point(run.point), **result["metrics"]}
+        row = {"variant": run.variant, "seed": run.config.seed, **portable(run.point), **result["metrics"]}
         row |= {"seconds": result["timings"]["train_s"], **{name: environment[name] for name in ENVIRONMENT}}
         row |= {"faces": identity["faces"], "identity": identity["whole"], "run": best["directory"].name}
         row |= {"changed": ", ".join(changed_sources(identity["sources"], sources))}

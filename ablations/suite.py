@@ -46,14 +46,9 @@ class Run:
         return f"{self.variant} {point_text(self.point)}".strip()
 
 
-def portable_point(point: Mapping[str, Any]) -> dict[str, Any]:
-    """A grid point as it is recorded: files of one's own by their names, wherever they lie."""
-    return {field: portable(value) for field, value in point.items()}
-
-
 def point_text(point: Mapping[str, Any]) -> str:
     """A grid point in words: ``{"bits": 12, "seed": 1}`` is "12 bits seed 1"; files of one's own by their names."""
-    named = portable_point(point).items()
+    named = portable(point).items()
     return " ".join(f"{value} bits" if field == "bits" else f"{field} {value}" for field, value in named)
 
 

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from dcbh_core.methods import unknown_name
+from dcbh_core.methods import portable, unknown_name
 
 from .intervals import FEWEST, Bootstrap, Estimate, Sample, estimate, holm
 from .per_query import PerQuery, question_of
 from .run_directory import MEMORY, QUESTIONS
-from .suite import REPEATS, Suite, as_yaml, point_text, portable_point
+from .suite import REPEATS, Suite, as_yaml, point_text
 
 # Baselines of a MAP: metrics of the reference's own runs.
 BASELINES = {"chance": "chance", "raw pixels": "pixels"}
@@ -77,9 +77,7 @@ def summary(frame: pd.DataFrame, suite: Suite, metric: str = "map") -> pd.DataFr
     require_metric(frame, suite, metric)
     sources = rows_of(frame, suite, metric)
     needed = {column for _, column in sources.values()}
-    known = [one for one in frame.get(PER_QUERY, ()) if isinstance(one, PerQuery)]
-    people = [part[1] for one in known for column in needed if (part := one.of(column))]
-    bootstrap = Bootstrap(np.concatenate(people)) if people else None
+    bootstrap = _bootstrap(frame, needed)
     rows = []
     for point in suite.points(without=REPEATS):
         here = at_point(frame, point)
@@ -97,7 +95,7 @@ def summary(frame: pd.DataFrame, suite: Suite, metric: str = "map") -> pd.DataFr
             rows.append(
                 {
                     "variant": label,
-                    **portable_point(point),
+                    **portable(point),
                     "n": len(own),
                     "values": tuple(sample.value for sample in own),
                     "mean": mean.value,
@@ -137,6 +135,13 @@ def _samples(frame: pd.DataFrame, variant: str, metric: str) -> list[Sample]:
         part = per_query.of(metric) if isinstance(per_query, PerQuery) else None
         samples.append(Sample(row.get("split_seed", 0), row[metric], *(part or (None, None))))
     return samples
+
+
+def _bootstrap(frame: pd.DataFrame, metrics: Iterable[str]) -> Bootstrap | None:
+    """Draws of the people who are asked for by any of the metrics; None where no run has AP of queries."""
+    known = [one for one in frame.get(PER_QUERY, ()) if isinstance(one, PerQuery)]
+    people = [part[1] for metric in metrics for one in known if (part := one.of(metric))]
+    return Bootstrap(np.concatenate(people)) if people else None
 
 
 def _draws(bootstrap: Bootstrap | None, samples: list[Sample]) -> np.ndarray | None:
@@ -327,9 +332,7 @@ def along(frame: pd.DataFrame, suite: Suite, field: str) -> pd.DataFrame:
     found: list[Change] = []
     for question in (question for question in QUESTIONS if f"{question.prefix}map" in frame):
         metric = f"{question.prefix}map"
-        known = [one.of(metric) for one in frame.get(PER_QUERY, ()) if isinstance(one, PerQuery)]
-        people = [part[1] for part in known if part]
-        bootstrap = Bootstrap(np.concatenate(people)) if people else None
+        bootstrap = _bootstrap(frame, [metric])
         for variant in suite.variants:
             for point in suite.points(without=REPEATS):
                 first = {**point, field: suite.grid[field][0]}
@@ -406,7 +409,7 @@ def what_changes(suite: Suite) -> pd.DataFrame:
 def missing_runs(suite: Suite, frame: pd.DataFrame) -> list[str]:
     """Labels of the suite's runs that have no row in the frame."""
     there = set(frame[["variant", *suite.grid]].itertuples(index=False, name=None))
-    runs = ((run.label, (run.variant, *portable_point(run.point).values())) for run in suite.runs())
+    runs = ((run.label, (run.variant, *portable(run.point).values())) for run in suite.runs())
     return [label for label, run in runs if run not in there]
 
 
@@ -426,7 +429,7 @@ def caption(suite: Suite, frame: pd.DataFrame, metric: str = "map") -> str:
 
 def at_point(frame: pd.DataFrame, point: Mapping[str, Any]) -> pd.DataFrame:
     """The rows at a grid point."""
-    for field, value in portable_point(point).items():
+    for field, value in portable(point).items():
         frame = frame[frame[field] == value]
     return frame
 

@@ -183,7 +183,7 @@ class Config:
             if getattr(self, name) is not None:
                 raise ValueError(f"{name}={getattr(self, name)!r} has no effect {why}; leave it out")
         self.own_files()
-        _ = self.recipe_class
+        find_recipe(self.recipe)
 
     def _require(self, name: str, holds: bool, wanted: str) -> None:
         if not holds:
@@ -281,7 +281,7 @@ class Config:
 
     def portable(self) -> dict[str, Any]:
         """As ``to_dict``, with files of one's own by their names, wherever they lie."""
-        return {name: portable(value) if name in OWN else value for name, value in self.to_dict().items()}
+        return portable(self.to_dict())
 
     def data(self) -> Data:
         """The fields on data and split, filled in. It asks for no device."""

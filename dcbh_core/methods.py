@@ -7,6 +7,7 @@ import difflib
 import functools
 import re
 import sys
+import threading
 import traceback
 import types
 from collections.abc import Iterable, Mapping
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 OWN = ("head", "objective", "recipe")  # the fields of a config that may name a file of one's own
 ALL_OBJECTIVES: dict[str, type[Objective]] = {**OBJECTIVES, **PEERS}
 M = TypeVar("M")
+_PARSING = threading.Lock()
 
 
 def find_head(name: str) -> type[Head]:
@@ -95,10 +97,10 @@ def own_file(name: str | None) -> tuple[Path, str] | None:
     return (Path(match[1]).expanduser(), match[2]) if match else None
 
 
-def portable(value: Any) -> Any:
-    """A value of a config: the name of something of one's own without its directory, all else as it is."""
-    file = own_file(value) if isinstance(value, str) else None
-    return f"{file[0].name}:{file[1]}" if file else value
+def portable(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a config with files of one's own by their names, wherever they lie; all else as it is."""
+    files = {name: own_file(value) for name, value in values.items() if name in OWN and isinstance(value, str)}
+    return {**values, **{name: f"{file[0].name}:{file[1]}" for name, file in files.items() if file}}
 
 
 def line_in(path: Path, error: BaseException) -> int | None:
@@ -107,9 +109,22 @@ def line_in(path: Path, error: BaseException) -> int | None:
     return lines[-1] if lines else None
 
 
+def syntax_tree(source: str) -> ast.Module:
+    """The syntax tree of Python source, made by one thread at a time.
+
+    In Python 3.11 all threads share the counter of the parser's depth, and a second one makes the first fail with
+    "AST constructor recursion depth mismatch" (github.com/python/cpython, issue 106905).
+
+    Raises:
+        SyntaxError: It is no Python.
+    """
+    with _PARSING:
+        return ast.parse(source)
+
+
 def line_of(path: Path, name: str, function: str = "") -> int:
     """The line on which a class, or a function of it, begins; the nearest before it where it does not stand there."""
-    line, body = 1, ast.parse(path.read_text("utf-8", errors="replace")).body
+    line, body = 1, syntax_tree(path.read_text("utf-8", errors="replace")).body
     for wanted in (name, function):
         found = [node for node in body if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == wanted]
         if not found:

@@ -8,7 +8,8 @@ import torch
 
 from ablations import attempt, identity
 from ablations.execution import NotebookError
-from dcbh_core import Faces
+from dcbh_core import DCBH, Config, Faces, Training, train
+from dcbh_core.training import History
 from tests.stub_suite import NAMES, REPORT_STUB, STUB, write_notebook, write_suite
 
 torch.set_num_threads(1)
@@ -25,6 +26,26 @@ def synthetic_faces(people: int, each: int, seed: int = 0) -> Faces:
     noise = rng.normal(0, 25, (people, each, 3, 32, 32))
     images = np.clip(portraits + noise, 0, 255).astype(np.uint8).reshape(-1, 3, 32, 32)
     return Faces(images, np.repeat(np.arange(people), each), [f"person {i}" for i in range(people)])
+
+
+class Interrupted(Exception):
+    pass
+
+
+def resumed(config: Config, faces: Faces, path: Path, stop: int) -> tuple[DCBH, History]:
+    """What comes of a training that is interrupted after ``stop`` epochs and begun again."""
+    run_epoch = Training.run_epoch
+
+    def interrupted(self: Training) -> dict[str, float]:
+        if self.epoch == stop and self.epochs == config.epochs:  # not in a rehearsal
+            raise Interrupted
+        return run_epoch(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Training, "run_epoch", interrupted)
+        with pytest.raises(Interrupted):
+            train(config, faces, path, checkpoint_seconds=0)
+    return train(config, faces, path, checkpoint_seconds=0)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from ablations.suite import load_suite
 from dcbh_core import DCBH, Config, Faces, Training, train
 from dcbh_core.rehearsal import rehearse
 from dcbh_core.shallow import lda_itq
-from tests.conftest import synthetic_faces
+from tests.conftest import resumed, synthetic_faces
 from tests.stub_suite import write_suite
 
 EXAMPLES = Path(ablations.__file__).with_name("suites") / "methods" / "recipes.py"
@@ -139,29 +139,14 @@ def test_a_broken_recipe_is_one_sentence_with_file_and_line(own, tmp_path, old, 
         rehearse(dataclasses.replace(FAST, recipe=own))
 
 
-class Interrupted(Exception):
-    pass
-
-
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("stop", [1, 3])
-def test_an_interrupted_training_ends_at_the_same_weights(faces, tmp_path, monkeypatch, name, stop):
+def test_an_interrupted_training_ends_at_the_same_weights(faces, tmp_path, name, stop):
     config = example(name)
     whole, history = train(config, faces)
-    recipe, run_epoch = config.recipe_class, config.recipe_class.run_epoch
-
-    def interrupted(self):
-        if self.epoch == stop and self.epochs == FAST.epochs:  # not in the rehearsal
-            raise Interrupted
-        return run_epoch(self)
-
-    monkeypatch.setattr(recipe, "run_epoch", interrupted)
-    with pytest.raises(Interrupted):
-        train(config, faces, tmp_path / "checkpoint.pt", checkpoint_seconds=0)
-    monkeypatch.setattr(recipe, "run_epoch", run_epoch)
-    resumed, again = train(config, faces, tmp_path / "checkpoint.pt", checkpoint_seconds=0)
-    assert torch.equal(weights(resumed), weights(whole))
-    assert again == history
+    again, again_history = resumed(config, faces, tmp_path / "checkpoint.pt", stop)
+    assert torch.equal(weights(again), weights(whole))
+    assert again_history == history
 
 
 # --- The examples -----------------------------------------------------------------------------------------------------

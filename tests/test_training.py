@@ -21,7 +21,7 @@ from dcbh_core.training import (
     augmented,
     progress_bar,
 )
-from tests.conftest import synthetic_faces
+from tests.conftest import resumed, synthetic_faces
 
 FAST = Config(width=0.05, bits=8, epochs=3, batch_size=8, device="cpu", dtype="float32")
 PUBLISHED = dataclasses.replace(FAST, recipe="published")
@@ -160,28 +160,13 @@ def test_peers_move_their_learnable_centres_alone(tiny, objective, recipe):
 # --- Checkpoints ------------------------------------------------------------------------------------------------------
 
 
-class Interrupted(Exception):
-    pass
-
-
 @RECIPES
 @pytest.mark.parametrize("stop", [1, 2])
-def test_an_interrupted_training_ends_at_the_same_weights(tiny, tmp_path, monkeypatch, config, stop):
+def test_an_interrupted_training_ends_at_the_same_weights(tiny, tmp_path, config, stop):
     whole, history = train(config, tiny)
-    original, count = Training.run_epoch, itertools.count()
-
-    def interrupted(self):
-        if next(count) == stop:
-            raise Interrupted
-        return original(self)
-
-    monkeypatch.setattr(Training, "run_epoch", interrupted)
-    with pytest.raises(Interrupted):
-        train(config, tiny, tmp_path / "checkpoint.pt", checkpoint_seconds=0)
-    monkeypatch.setattr(Training, "run_epoch", original)
-    resumed, resumed_history = train(config, tiny, tmp_path / "checkpoint.pt", checkpoint_seconds=0)
-    assert resumed_history == history
-    np.testing.assert_array_equal(weights(resumed), weights(whole))
+    again, again_history = resumed(config, tiny, tmp_path / "checkpoint.pt", stop)
+    assert again_history == history
+    np.testing.assert_array_equal(weights(again), weights(whole))
 
 
 def test_a_checkpoint_saves_the_epochs_that_were_run(tiny, tmp_path, monkeypatch):
