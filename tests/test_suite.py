@@ -19,7 +19,7 @@ from tests.stub_suite import GRIDS, OWN, write_own, write_suite
     [
         *[("orl_quick", 18), ("orl", 240), ("orl_published", 3), ("lfw", 9), ("paper", 108)],
         *[("methods_lfw", 81), ("methods_orl", 81), ("lengths_lfw", 108), ("head_loss_lfw", 36)],
-        *[("recipes_lfw", 12), ("recipes_orl", 81), ("refitted_lfw", 18)],
+        *[("recipes_lfw", 81), ("last_layer_lfw", 42), ("recipes_orl", 81), ("refitted_lfw", 18)],
         *[("ingredients_orl", 35), ("ingredients_lfw", 35)],
     ],
 )
