@@ -13,7 +13,6 @@ import json
 import math
 import os
 import warnings
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,7 +24,7 @@ from dcbh_core.figures import sample, tsne
 from dcbh_core.metrics import evaluate_vectors
 from dcbh_core.notes import Note
 
-from .run_directory import PARTS
+from .run_directory import PARTS, read_arrays
 
 if TYPE_CHECKING:
     from bokeh.document import Document
@@ -168,11 +167,10 @@ def read_run(directory: str | os.PathLike[str], own_code: bool = False) -> Run:
     try:
         if (directory / "result.json").exists():
             result = json.loads((directory / "result.json").read_text("utf-8"))
-            with np.load(directory / "evaluation.npz") as arrays:
-                recorded = dict(arrays)
+            recorded = read_arrays(directory)
             if not {"faces", "metrics"} <= set(result):
                 raise ValueError("result.json does not tell faces and metrics")
-    except (TypeError, ValueError, zipfile.BadZipFile) as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"unusable result in {directory}: {error}") from None
     return Run(directory, model, recorded, result)
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from dcbh_core import Evaluation, evaluate
 
-from .run_directory import PARTS, QUESTIONS, Question
+from .run_directory import PARTS, QUESTIONS, Question, read_arrays
 from .suite import REPEATS, Suite
 from .tables import at_point
 
@@ -82,7 +82,7 @@ def read_details(directory: Path) -> Details | None:
         config, timings = dict(result["config"]), dict(result["timings"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    codes, labels, names = _codes(directory / "evaluation.npz")
+    codes, labels, names = _codes(directory)
     return Details(config, timings, _parameters(directory), _history(directory), codes, labels, names)
 
 
@@ -92,14 +92,14 @@ def last_point(runs: pd.DataFrame, suite: Suite) -> dict[str, Any]:
     return next((point for point in reversed(points) if len(at_point(runs, point))), points[-1])
 
 
-def _codes(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, list[str]]]:
+def _codes(directory: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, list[str]]]:
     try:
-        with np.load(path) as arrays:
-            there = [part for part in PARTS if f"{part}_codes" in arrays.files]
-            codes = {part: arrays[f"{part}_codes"] for part in there}
-            labels = {part: arrays[f"{part}_labels"] for part in there}
-            names = {part: arrays[f"{part}_names"].tolist() for part in there if f"{part}_names" in arrays.files}
-    except Exception:  # of zipfile, zlib or NumPy, whatever they say of a missing or damaged file
+        arrays = read_arrays(directory)
+        there = [part for part in PARTS if f"{part}_codes" in arrays]
+        codes = {part: arrays[f"{part}_codes"] for part in there}
+        labels = {part: arrays[f"{part}_labels"] for part in there}
+        names = {part: arrays[f"{part}_names"].tolist() for part in there if f"{part}_names" in arrays}
+    except (KeyError, OSError, ValueError):
         return {}, {}, {}
     return codes, labels, names
 

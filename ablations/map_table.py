@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .run_directory import PARTS
+from .run_directory import PARTS, read_arrays
 
 
 def map_table(run: Path, perplexity: float = 30) -> pd.DataFrame:
@@ -24,19 +24,15 @@ def map_table(run: Path, perplexity: float = 30) -> pd.DataFrame:
 
     Raises:
         OSError: There is no ``evaluation.npz``.
-        ValueError: It is damaged.
+        ValueError: It is damaged, or lacks what a map is made from.
     """
     from dcbh_core.figures import tsne
 
-    path = run / "evaluation.npz"
+    arrays = read_arrays(run)
     try:
-        with np.load(path, allow_pickle=False) as content:
-            arrays = {name: content[name] for name in content.files}
         tables = [_of_part(part, arrays) for part in PARTS if f"{part}_codes" in arrays]
-    except OSError:
-        raise
-    except Exception as error:  # of zipfile, zlib or NumPy, whatever they say of a damaged file
-        raise ValueError(f"{path} cannot be read: {type(error).__name__}: {error}") from None
+    except (IndexError, KeyError, ValueError) as error:
+        raise ValueError(f"{run / 'evaluation.npz'} has no map: {type(error).__name__}: {error}") from None
     places = tsne(np.concatenate([arrays[f"{part}_codes"] for part in PARTS if f"{part}_codes" in arrays]), perplexity)
     return pd.concat(tables, ignore_index=True).assign(x=places[:, 0], y=places[:, 1])
 

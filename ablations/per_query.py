@@ -10,7 +10,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from .run_directory import QUESTIONS, Question
+from .run_directory import QUESTIONS, Question, read_arrays
 
 STEPS = 2**16 - 1  # in which AP is kept: to 0.00001
 
@@ -39,18 +39,18 @@ def question_of(metric: str) -> Question:
     return max((one for one in QUESTIONS if metric.startswith(one.prefix)), key=lambda one: len(one.prefix))
 
 
-def of_run(path: Path) -> PerQuery | None:
-    """What the queries of a run have, by its evaluation.npz; None where it is not there or is damaged."""
+def of_run(directory: Path) -> PerQuery | None:
+    """What the queries of a run have, by its directory; None where its evaluation.npz is not there or is damaged."""
     try:
-        with np.load(path) as arrays:
-            ap = {name.removeprefix("ap_"): arrays[name] for name in arrays.files if name.startswith("ap_")}
-            people = {
-                part: arrays[f"{part}_names"][arrays[f"{part}_labels"]]
-                for part in ("queries", "new_queries")
-                if f"{part}_names" in arrays.files
-            }
-    except Exception:  # of zipfile, zlib or NumPy, whatever they say of a damaged file
+        arrays = read_arrays(directory)
+        people = {
+            part: arrays[f"{part}_names"][arrays[f"{part}_labels"]]
+            for part in ("queries", "new_queries")
+            if f"{part}_names" in arrays
+        }
+    except (IndexError, KeyError, OSError, ValueError):
         return None
+    ap = {name.removeprefix("ap_"): array for name, array in arrays.items() if name.startswith("ap_")}
     return PerQuery(ap, people)
 
 

@@ -75,7 +75,7 @@ def collect(suite: Suite, out: str | os.PathLike[str], any_source: bool = False)
         row |= {"seconds": result["timings"]["train_s"], **{name: environment[name] for name in ENVIRONMENT}}
         row |= {"faces": identity["faces"], "identity": identity["whole"], "run": best["directory"].name}
         row |= {"changed": ", ".join(changed_sources(identity["sources"], sources))}
-        rows.append({**row, PER_QUERY: per_query.of_run(best["directory"] / "evaluation.npz")})
+        rows.append({**row, PER_QUERY: per_query.of_run(best["directory"])})
     frame = pd.DataFrame(rows, columns=None if rows else list(dict.fromkeys(["variant", "seed", *suite.grid, "map"])))
     _refuse_mixed(suite, frame)
     return frame

@@ -221,6 +221,23 @@ def write_run(
     (directory / "checkpoint.pt").unlink(missing_ok=True)
 
 
+def read_arrays(directory: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """``Measured.arrays``, as ``save`` has kept them in a run directory.
+
+    Raises:
+        OSError: There is no ``evaluation.npz``.
+        ValueError: It is damaged.
+    """
+    path = Path(directory) / "evaluation.npz"
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except OSError:
+        raise
+    except Exception as error:  # of zipfile, zlib or NumPy, whatever they say of a damaged file
+        raise ValueError(f"{path} cannot be read: {type(error).__name__}: {error}") from None
+
+
 def environment(config: Config) -> dict[str, Any]:
     """What the metrics of a run may depend on besides its config: versions, device, threads, machine."""
     resolved = config.resolved()

@@ -49,7 +49,7 @@ def test_a_damaged_evaluation_is_none(tmp_path: Path, content: bytes | str | Non
         np.savez(path, ap_map=np.zeros(2), queries_names=np.array(["a"]), queries_labels=np.array([0, 7]))
     elif isinstance(content, bytes):
         path.write_bytes(content)
-    assert per_query.of_run(path) is None
+    assert per_query.of_run(tmp_path) is None
 
 
 def test_a_byte_that_is_damaged_anywhere_stops_nothing(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_byte_that_is_damaged_anywhere_stops_nothing(tmp_path: Path) -> None:
     for _ in range(300):
         at = int(rng.integers(len(whole)))
         path.write_bytes(whole[:at] + bytes([int(rng.integers(256))]) + whole[at + 1 :])
-        none += per_query.of_run(path) is None
+        none += per_query.of_run(tmp_path) is None
     assert none > 100
 
 
@@ -69,7 +69,7 @@ def test_what_a_run_wrote_is_read_with_the_names_of_its_people(tmp_path: Path) -
     path, names = tmp_path / "evaluation.npz", np.array(["Ann", "\udcff", "never asked for"])
     known = {"ap_map": np.array([0.1, 0.2, 0.3]), "queries_names": names, "queries_labels": np.array([1, 0, 1])}
     np.savez(path, **known, ap_unseen_map=np.array([0.4]))
-    run = per_query.of_run(path)
+    run = per_query.of_run(tmp_path)
     assert run is not None
     ap, people = run.of("map") or pytest.fail("nothing")
     assert (ap.tolist(), people.tolist()) == ([0.1, 0.2, 0.3], ["\udcff", "Ann", "\udcff"])
