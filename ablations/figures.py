@@ -41,10 +41,11 @@ class Look(NamedTuple):
 
 
 def looks(variants: Iterable[str]) -> dict[str, Look]:
-    """A look for each variant. More than ten share colors that all eyes tell apart; markers and dashes differ, too."""
-    colors = sns.color_palette("colorblind", 10)
+    """A look for each variant. More than nine share colors that all eyes tell apart; markers and dashes differ, too."""
+    grey = 7  # is left to what is no variant
+    colors = [color for place, color in enumerate(sns.color_palette("colorblind", 10)) if place != grey]
     return {
-        variant: Look(colors[i % 10], MARKERS[i % len(MARKERS)], DASHES[i // 10 % len(DASHES)])
+        variant: Look(colors[i % 9], MARKERS[i % len(MARKERS)], DASHES[i // 9 % len(DASHES)])
         for i, variant in enumerate(variants)
     }
 
@@ -154,13 +155,14 @@ def seen_against_unseen(statistics: pd.DataFrame) -> Figure:
             ``variant``. Shallow methods are grey.
     """
     points = list(dict.fromkeys(statistics["point"]))
-    fig, axes = plt.subplots(1, len(points), figsize=(3.4 * len(points) + 2.6, 3.6), squeeze=False, sharey=True)
+    size = (3.4 * len(points) + 2.6, 3.6) if len(points) > 1 else (8.2, 4.8)
+    fig, axes = plt.subplots(1, len(points), figsize=size, squeeze=False, sharey=True)
     methods = list(dict.fromkeys(statistics["variant"]))
     styles = looks(method for method in methods if method not in SHALLOW)
     greys = sns.color_palette("Greys", len(SHALLOW) + 3)[3:]
     styles |= {
         method: Look(grey, marker, "")
-        for method, grey, marker in zip([m for m in methods if m in SHALLOW], greys, "<>12x+|", strict=False)
+        for method, grey, marker in zip([m for m in methods if m in SHALLOW], greys, "<>dXP*h", strict=False)
     }
     for ax, point in zip(axes[0], points, strict=True):
         here = statistics[statistics["point"] == point].set_index("variant")

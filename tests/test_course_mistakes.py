@@ -123,6 +123,11 @@ class NoiseAlways(MeanOfBlocks):
         return z + torch.randn_like(z)
 
 
+def one_share_for_both(bits: int, d: int, query: float, stranger: float) -> float:
+    p = 2 * query * (1 - query)
+    return 1 / sum(math.comb(bits, i) * p**i * (1 - p) ** (bits - i) for i in range(d + 1))
+
+
 def what_the_picture_shows(q: torch.Tensor) -> torch.Tensor:
     return torch.where(q.abs() < 0.3, -q / q.abs(), 0 * q).mean()
 
@@ -172,6 +177,7 @@ MISTAKES: list[tuple[str, Callable[..., Any], str]] = [
     ("10.3", NoiseAlways, "Is the noise still there"),
     ("10.3", MeanOfBlocks, "the idea is gone"),
     ("10.3", NoiseWithGradients, "only while gradients are recorded"),
+    ("9.2", one_share_for_both, "a 1 of the query meets a 0 of the stranger"),
     ("9.1", lambda bits, radius: float(sum(math.comb(bits, i) for i in range(radius + 1))), "not a float"),
 ]
 

@@ -36,14 +36,14 @@ def check_1(answer: Callable[..., Any]) -> Iterator[Verdict]:
     yield value == wanted, ended(f"Within radius 30 of a code of 60 bits you count {value}{hint}")
 
 
-def _size(bits: int, d: int, ones: float) -> float:
-    p = 2 * ones * (1 - ones)
+def _size(bits: int, d: int, query: float, stranger: float) -> float:
+    p = query * (1 - stranger) + stranger * (1 - query)
     return 1 / sum(math.comb(bits, i) * p**i * (1 - p) ** (bits - i) for i in range(d + 1))
 
 
 def check_2(answer: Callable[..., Any]) -> Iterator[Verdict]:
-    value = answer(12, 0, 0.5)
-    yield is_number(value), "For bits, distance and share of ones you return a number."
+    value = answer(12, 0, 0.5, 0.5)
+    yield is_number(value), "For bits, distance and shares of ones you return a number."
     right = math.isclose(value, 4096, rel_tol=1e-3)
     hint = "" if right else ": how many equally likely codes are there, and how many of them are within distance 0?"
     if math.isclose(value, 1 / 4096, rel_tol=1e-3):
@@ -52,21 +52,25 @@ def check_2(answer: Callable[..., Any]) -> Iterator[Verdict]:
         right,
         ended(f"12 bits, distance 0, as many ones as zeros: one stranger is expected among {value:,.4g}{hint}"),
     )
-    value, wanted = answer(48, 4, 0.5), _size(48, 4, 0.5)
+    value, wanted = answer(48, 4, 0.5, 0.5), _size(48, 4, 0.5, 0.5)
     right = math.isclose(value, wanted, rel_tol=1e-3)
     exactly = 2**48 / math.comb(48, 4)
     hint = ": those nearer than 4 count as well" if math.isclose(value, exactly, rel_tol=1e-3) else ""
     yield right, ended(f"48 bits, distance 4, as many ones as zeros: {value:,.4g}{hint}")
-    value, wanted = answer(48, 4, 0.2), _size(48, 4, 0.2)
+    value, wanted = answer(48, 4, 0.2, 0.2), _size(48, 4, 0.2, 0.2)
     right = math.isclose(value, wanted, rel_tol=1e-3)
     hint = ""
     if not right:
         hint = ": two bits differ if the one is 1 and the other 0, or the other way round"
-        if value > _size(48, 4, 0.5):
+        if value > _size(48, 4, 0.5, 0.5):
             hint += "; and can codes with few ones really lie farther apart than coin tosses?"
     yield right, ended(f"48 bits, distance 4, one bit in five a 1: {value:,.4g}{hint}")
-    few, many = answer(24, 2, 0.1), answer(24, 2, 0.9)
-    right = close(few, many) and math.isclose(few, _size(24, 2, 0.1), rel_tol=1e-3)
+    value, wanted = answer(48, 4, 0.4, 0.2), _size(48, 4, 0.4, 0.2)
+    right = math.isclose(value, wanted, rel_tol=1e-3)
+    hint = "" if right else ": a 1 of the query meets a 0 of the stranger, or a 0 of the query a 1 of the stranger"
+    yield right, ended(f"48 bits, distance 4, twice as many ones in the query as in strangers: {value:,.4g}{hint}")
+    few, many = answer(24, 2, 0.1, 0.1), answer(24, 2, 0.9, 0.9)
+    right = close(few, many) and math.isclose(few, _size(24, 2, 0.1, 0.1), rel_tol=1e-3)
     yield right, f"Few ones ({few:,.4g}) and few zeros ({many:,.4g}) should come to the same."
 
 
