@@ -300,6 +300,7 @@ def with_memory(frame: pd.DataFrame, suite: Suite) -> pd.DataFrame | None:
         runs do not have it.
     """
     questions = [question for question in QUESTIONS if f"{question.prefix}memory" in frame]
+    draws = {question: _bootstrap(frame, [f"{question.prefix}map"]) for question in questions}
     found: list[Change] = []
     for point in suite.points(without=REPEATS):
         here = at_point(frame, point)
@@ -308,11 +309,9 @@ def with_memory(frame: pd.DataFrame, suite: Suite) -> pd.DataFrame | None:
                 measured = here[here[f"{question.prefix}memory"].notna()]  # not of models that have a memory
                 without, recalled = (_samples(measured, variant, question.prefix + name) for name in ("map", "memory"))
                 gains = [after.above(before) for after, before in zip(recalled, without, strict=True)]
-                people = [gain.people for gain in gains if gain.people is not None]
-                bootstrap = Bootstrap(np.concatenate(people)) if len(people) == len(gains) > 0 else None
                 mean = float(np.mean([sample.value for sample in recalled])) if recalled else math.nan
                 label = " ".join(text for text in (variant, point_text(point)) if text)
-                found.append(Change(label, question.title, mean, estimate(gains, draws=_draws(bootstrap, gains))))
+                found.append(Change(label, question.title, mean, estimate(gains, draws=_draws(draws[question], gains))))
     return _changes(found) if questions else None
 
 
