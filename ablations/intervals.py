@@ -2,10 +2,11 @@
 
 The unit is the average precision (AP) of one query. Queries of one person are alike, so people are drawn, not queries;
 all methods answer the same queries, so a difference is taken within them; and a method's seeds are draws of its own, as
-runs of one seed share no more than their first weights, if those. ``Bootstrap`` draws people and seeds anew, again and
-again, and an interval is what 95 % of the draws span. Its cover was simulated (as ``tests/test_intervals.py`` does): it
-is about right where people and seeds both matter, and too wide rather than too narrow where people matter most. Where
-few seeds are all that matters, it is too narrow: with three it holds a difference in 87 of 100 cases, a mean in 76.
+runs of one seed share no more than their first weights, if those (where that is much, intervals are rather too wide).
+``Bootstrap`` draws people and seeds anew, again and again, and an interval is what 95 % of the draws span. Its cover
+was simulated (as ``tests/test_intervals.py`` does): it is about right where people and seeds both matter, and too wide
+rather than too narrow where people matter most. Where few seeds are all that matters, it is too narrow: with three it
+holds a difference in 87 of 100 cases, a mean in 76.
 
 Sources: Owen, The Pigeonhole Bootstrap, Annals of Applied Statistics, 2007 (people and seeds at a time); Rao and Wu,
 Resampling Inference with Complex Survey Data, JASA 1988 (n - 1 draws of n, so that few seeds are not taken for sure);
@@ -125,7 +126,7 @@ def estimate(samples: Sequence[Sample], other: Sequence[Sample] = (), draws: np.
 def holm(p: Sequence[float], level: float = 0.05) -> list[bool]:
     """Which of many differences hold together: at most with probability ``level`` is any of them none; NaN never does.
 
-    The smallest p must be below level / m, the next below level / (m - 1), and so on until one is not.
+    The smallest p must be at most level / m, the next at most level / (m - 1), and so on until one is not.
     """
     values = np.asarray(p, float)
     known = np.flatnonzero(~np.isnan(values))

@@ -111,4 +111,4 @@ def check_3(answer: Callable[[list[float], float], list[bool]]) -> Iterator[Verd
     yield found == [True, True, True], f"0.04, 0.001 and 0.02 all hold, in this order: {found}{hint}"
     found = list(answer([0.04, 0.001, 0.03, 0.6], 0.05))
     yield found == [False, True, False, False], f"of 0.04, 0.001, 0.03 and 0.6 only the second holds: {found}"
-    yield not any(answer([0.02] * 20, 0.05)), "twenty of 0.02 are none: the smallest must be below alpha / 20"
+    yield not any(answer([0.02] * 20, 0.05)), "twenty of 0.02 are none: the smallest must be at most alpha / 20"
