@@ -22,8 +22,8 @@ from matplotlib.lines import Line2D
 from dcbh_core import figures
 
 from .latex import latex_figure
-from .suite import REPEATS, Suite, point_text
-from .tables import SHALLOW, at_point
+from .suite import REPEATS, SHALLOW, Suite, point_text
+from .tables import at_point
 from .writing import plain
 
 LEAST_SPAN = 0.02  # of an axis of metrics, so that what hardly differs looks so

@@ -16,6 +16,7 @@ Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Jour
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import t as student_t
 
 DRAWS = 40_000  # p of no difference can be as small as 2 / 40,001: a table of 1,000 differences may have stars
-FEWEST = 3  # runs below which there is no interval
+FEWEST = 3  # runs below which there is no interval; and on each split two, or seeds would be taken for sure
 
 
 class Sample(NamedTuple):
@@ -80,14 +81,16 @@ class Bootstrap:
         self._queries: dict[bytes, np.ndarray] = {}  # how many queries each draw has, by how many each person has
 
     def means(self, samples: Sequence[Sample]) -> np.ndarray:
-        """The mean of one method's runs in each draw, (draws,)."""
+        """The mean of one method's runs in each draw, (draws,), over the splits on which the draw has somebody."""
         draws = []
         for split in sorted({sample.split for sample in samples}):
             runs = np.stack([self._run(sample) for sample in samples if sample.split == split])
             seeds = len(runs)
             drawn = self.rng.integers(0, seeds, (max(seeds - 1, 1), len(self.weights)))
             draws.append(np.take_along_axis(runs, drawn, 0).mean(0))
-        return np.mean(draws, 0)
+        somebody = ~np.isnan(draws)
+        with np.errstate(invalid="ignore"):  # NaN where it is nobody on all splits
+            return np.where(somebody, draws, 0).sum(0) / somebody.sum(0)
 
     def _run(self, sample: Sample) -> np.ndarray:
         """The mean of a run over the queries of the people drawn, (draws,)."""
@@ -96,7 +99,8 @@ class Bootstrap:
         size = len(self.people)
         sums, counts = np.bincount(person, sample.ap, size), np.bincount(person, minlength=size)
         if (key := counts.tobytes()) not in self._queries:
-            self._queries[key] = np.maximum(self.weights @ counts.astype(np.float32), 1)
+            drawn = self.weights @ counts.astype(np.float32)
+            self._queries[key] = np.where(drawn > 0, drawn, np.nan)
         return (self.weights @ sums.astype(np.float32)) / self._queries[key]
 
 
@@ -118,6 +122,9 @@ def estimate(samples: Sequence[Sample], other: Sequence[Sample] = (), draws: np.
         return Estimate(value, math.nan, math.nan)
     if draws is None:
         return Estimate(value, *_over_seeds(value, samples, other))
+    if any(min(Counter(one.split for one in method).values()) < 2 for method in (samples, other) if method):
+        return Estimate(value, math.nan, math.nan)
+    draws = draws[~np.isnan(draws)]
     low, high = np.quantile(draws, [0.025, 0.975])
     beyond = min((draws <= 0).sum(), (draws >= 0).sum())
     return Estimate(value, float(high - low) / 2, min(1.0, 2 * float(beyond + 1) / (len(draws) + 1)))

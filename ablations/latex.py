@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from .suite import REPEATS, Suite, point_text
-from .tables import BASELINES, all_questions, at_point, caption, table, values_in_words
+from .suite import BASELINES, REPEATS, Suite, point_text
+from .tables import all_questions, at_point, caption, table, values_in_words
 
 SMALLER_IS_BETTER = ("seconds",)
 NEITHER = ("gallery", "relevant")  # says nothing of a method

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from dcbh_core.methods import unknown_name
+from dcbh_core.saving import write_atomically
 
 from . import per_query
 from .per_query import PerQuery
@@ -41,7 +42,7 @@ def record(suite: Suite, frame: pd.DataFrame, command: str, part: str = "") -> P
         The path of the file.
 
     Raises:
-        ValueError: A run is missing, or another part holds one of these runs.
+        ValueError: A run is missing, another part holds one of these runs, or the file holds others than these.
     """
     missing = missing_runs(suite, frame)
     if missing:
@@ -61,9 +62,11 @@ def record(suite: Suite, frame: pd.DataFrame, command: str, part: str = "") -> P
     path = suite.directory / (f"{suite.name}.{part}.csv" if part else f"{suite.name}.csv")
     values = frame[["variant", *fields, *metrics, "seconds"]].round(dict.fromkeys([*metrics, "seconds"], 6))
     _together([values, *(_read(other) for other in _parts(suite.name, suite.directory) if other != path)], suite.name)
+    _require_all(values, path)
     lines = [f"# {key}: {' '.join(value.split())}\n" for key, value in head.items()]
-    path.with_suffix(".npz").unlink(missing_ok=True)  # of the record that is replaced
-    path.write_text("".join(lines) + values.to_csv(index=False), "utf-8")
+    beside = path.with_suffix(".npz")
+    beside.unlink(missing_ok=True)  # of the record that is replaced
+    write_atomically(path, ("".join(lines) + values.to_csv(index=False)).encode())
     if PER_QUERY in frame and frame[PER_QUERY].notna().all():
         shown = {f"{one.prefix}map" for one in QUESTIONS if f"{one.prefix}map" in frame}
         kept = {column for metric in shown for _, column in rows_of(frame, suite, metric).values()}
@@ -71,7 +74,9 @@ def record(suite: Suite, frame: pd.DataFrame, command: str, part: str = "") -> P
         runs = [
             PerQuery({name: one.ap[name] for name in one.ap if name in kept}, one.people) for one in frame[PER_QUERY]
         ]
-        per_query.write(path.with_suffix(".npz"), runs)
+        buffer = io.BytesIO()
+        per_query.write(buffer, runs)
+        write_atomically(beside, buffer.getvalue())
     return path
 
 
@@ -123,6 +128,23 @@ def _read(path: Path) -> pd.DataFrame:
     if machine:
         beside["machine"] = pd.Series(machine[1], frame.index)
     return pd.concat([frame, pd.DataFrame(beside)], axis=1)
+
+
+def _require_all(values: pd.DataFrame, path: Path) -> None:
+    """Refuse rows in the place of a record with more runs.
+
+    Raises:
+        ValueError: The file holds a run of the same grid fields that is not among them.
+    """
+    run = list(values.columns[: values.columns.get_loc("map")])
+    before = _read(path) if path.is_file() else values
+    if not set(run) <= set(before):
+        return  # a record of another grid
+    lost = set(before[run].itertuples(index=False)) - set(values[run].itertuples(index=False))
+    if lost:
+        raise ValueError(
+            f"{path} holds {len(lost)} runs that are not among these; record these as a part of their own, or delete it"
+        )
 
 
 def _together(parts: Sequence[pd.DataFrame], name: str) -> pd.DataFrame:

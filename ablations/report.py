@@ -19,7 +19,15 @@ from dcbh_core.methods import portable
 
 from . import per_query
 from .execution import execute
-from .identity import REPORT_NOTEBOOK, changed_sources, complete_runs, notebook, settings_hash, sources_of
+from .identity import (
+    REPORT_NOTEBOOK,
+    changed_sources,
+    complete_runs,
+    faces_hash,
+    notebook,
+    settings_hash,
+    sources_of,
+)
 from .suite import Run, Suite, as_yaml, load_suite, point_text
 from .tables import PER_QUERY, require_metric
 
@@ -53,9 +61,10 @@ def collect(suite: Suite, out: str | os.PathLike[str], any_source: bool = False)
     numbers = Counter(threads for *_, fitting in candidates for threads in {_threads(found) for found in fitting})
     usual = max(numbers, key=lambda threads: (numbers[threads], -threads), default=1)
 
-    def preference(found: dict[str, Any], sources: dict[str, str], here: Config) -> tuple[bool, bool, bool]:
+    def preference(found: dict[str, Any], sources: dict[str, str], here: Config, at_hand: str) -> tuple[bool, ...]:
         other_machine = any(found["config"][name] != getattr(here, name) for name in ("device", "dtype"))
-        return found["identity"]["sources"] != sources, other_machine, _threads(found) != usual
+        other_faces = found["identity"]["faces"] != at_hand
+        return other_faces, found["identity"]["sources"] != sources, other_machine, _threads(found) != usual
 
     rows: list[dict[str, Any]] = []
     faces: dict[Any, str] = {}
@@ -63,7 +72,10 @@ def collect(suite: Suite, out: str | os.PathLike[str], any_source: bool = False)
         if not fitting:
             continue
         here = run.config.resolved()
-        best = min(fitting, key=lambda found: preference(found, sources, here))
+        # Settings do not tell one folder from another; where there are runs of both, the faces have to.
+        several = len({found["identity"]["faces"] for found in fitting}) > 1
+        at_hand = _faces_at_hand(run.config) if several else ""
+        best = min(fitting, key=lambda found: preference(found, sources, here, at_hand))
         result, identity = best["result"], best["identity"]
         if faces.setdefault(run.config.data(), identity["faces"]) != identity["faces"]:
             raise ValueError(
@@ -225,6 +237,14 @@ def _candidates(
         same = [found for found in same if any_source or found["identity"]["sources"] == sources]
         candidates.append((run, sources, same))
     return candidates
+
+
+def _faces_at_hand(config: Config) -> str:
+    """The hash of a config's faces as they are now; none of faces that cannot be loaded here."""
+    try:
+        return faces_hash(config)
+    except (OSError, ValueError):
+        return ""
 
 
 def _threads(found: dict[str, Any]) -> int:

@@ -24,6 +24,19 @@ SUITES = Path(__file__).parent / "suites"
 KEYS = ["extends", "title", "about", "base", "variants", "drop", "grid", "reference", "tuning"]
 REPEATS = ("seed", "split_seed")  # fields whose values repeat an experiment; tables are over all of them
 LONGEST = 400  # characters of an error message
+METRICS = ("memory",)  # fields of a config whose name is a metric's, too
+# Rows of every table of MAP, whose names no variant may have: baselines, by metrics of the reference's own runs, and
+# shallow methods and a classifier's answer, by metrics of the first variant whose runs have them.
+BASELINES = {"chance": "chance", "raw pixels": "pixels"}
+SHALLOW = {
+    "LSH on pixels": "lsh_pixels",
+    "ITQ on pixels": "itq_pixels",
+    "LDA-ITQ on pixels": "lda_itq_pixels",
+    "LSH on softmax descriptors": "lsh_descriptor",
+    "ITQ on softmax descriptors": "itq_descriptor",
+    "LDA-ITQ on softmax descriptors": "lda_itq_descriptor",
+    "class number by softmax": "class_number",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +138,8 @@ class Suite:
 
     def __post_init__(self) -> None:
         with located(f"suite {self.name!r}"):
+            if "." in self.name:
+                raise ValueError("its name must have no dot: behind one stands which part of a suite is recorded")
             _mapping("variants", self.variants)
             known = self.known_names()
             _mapping("base", self.base, known)
@@ -135,11 +150,16 @@ class Suite:
                     raise ValueError(f"all grids must be over the same fields in one order, not {both}")
                 for field, values in grid.items():
                     _distinct(f"grid axis {field}", values)
+                    _distinct(f"grid axis {field}", [portable({field: value})[field] for value in values])
+                    if field in METRICS:
+                        raise ValueError(f"{field} cannot be an axis, as results have it; make variants of its values")
                     if field in self.base:
                         raise ValueError(f"{field} is in base and in grid; leave it in one of them")
             for variant, overrides in self.variants.items():
                 if not variant.isprintable() or not variant.strip():
                     raise ValueError(f"variant {variant!r}: a name must be text that can be printed on one line")
+                if variant in BASELINES or variant in SHALLOW:
+                    raise ValueError(f"variant {variant!r}: tables have a row of this name; give it another one")
                 _mapping(f"variant {variant!r}", overrides, known)
                 for field in overrides:
                     if field in self.grids[0]:

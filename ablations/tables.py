@@ -20,20 +20,8 @@ from dcbh_core.methods import portable, unknown_name
 from .intervals import FEWEST, Bootstrap, Estimate, Sample, estimate, holm
 from .per_query import PerQuery, question_of
 from .run_directory import MEMORY, QUESTIONS
-from .suite import REPEATS, Suite, as_yaml, point_text
+from .suite import BASELINES, REPEATS, SHALLOW, Suite, as_yaml, point_text
 
-# Baselines of a MAP: metrics of the reference's own runs.
-BASELINES = {"chance": "chance", "raw pixels": "pixels"}
-# The shallow methods, and a classifier's answer: metrics of the first variant whose runs have them.
-SHALLOW = {
-    "LSH on pixels": "lsh_pixels",
-    "ITQ on pixels": "itq_pixels",
-    "LDA-ITQ on pixels": "lda_itq_pixels",
-    "LSH on softmax descriptors": "lsh_descriptor",
-    "ITQ on softmax descriptors": "itq_descriptor",
-    "LDA-ITQ on softmax descriptors": "lda_itq_descriptor",
-    "class number by softmax": "class_number",
-}
 # What binarisation cost: metrics of each variant's own runs.
 BEFORE = {
     "code": "map",
@@ -362,7 +350,7 @@ def remembering(frame: pd.DataFrame, suite: Suite) -> tuple[pd.DataFrame, Suite]
     compared with all others, or be the reference. Against the variant that it is of, ``with_memory`` says more.
 
     Raises:
-        ValueError: The runs do not have it.
+        ValueError: The runs do not have it, or a variant has the name of such a twin.
     """
     require_metric(frame, suite, "memory")
     metrics = [question.prefix for question in QUESTIONS if f"{question.prefix}memory" in frame]
@@ -371,12 +359,16 @@ def remembering(frame: pd.DataFrame, suite: Suite) -> tuple[pd.DataFrame, Suite]
     again = again.assign(**{f"{prefix}map": runs[f"{prefix}memory"] for prefix in metrics})
     if PER_QUERY in runs:
         again[PER_QUERY] = [  # type: ignore[assignment]
-            one._replace(ap={f"{prefix}map": one.ap[f"{prefix}memory"] for prefix in metrics})
+            one._replace(
+                ap={f"{prefix}map": one.ap[f"{prefix}memory"] for prefix in metrics if f"{prefix}memory" in one.ap}
+            )
             if isinstance(one, PerQuery) and "memory" in one.ap
             else None
             for one in runs[PER_QUERY]
         ]
     twins = {f"{name}{WITH_MEMORY}": {**fields, "memory": MEMORY} for name, fields in suite.variants.items()}
+    if taken := set(twins) & set(suite.variants):
+        raise ValueError(f"variant {min(taken)!r} has the name of another one with a memory; give it another name")
     both = dataclasses.replace(suite, variants={**suite.variants, **twins})
     return pd.concat([frame, again], ignore_index=True), both
 
@@ -446,5 +438,5 @@ def _with_interval(value: float, half_width: float, sign: str) -> str:
     """A number in three digits, with the half-width of its interval if it has one; "+" marks positive numbers."""
     if math.isnan(value):
         return "–"
-    text = f"{value:{sign}.3f}" if math.isnan(half_width) else f"{value:{sign}.3f} ± {half_width:.3f}"
+    text = f"{value:{sign}z.3f}" if math.isnan(half_width) else f"{value:{sign}z.3f} ± {half_width:.3f}"
     return text.replace("-", "−")

@@ -116,7 +116,8 @@ def leading(trials: pd.DataFrame, count: int = 3) -> pd.DataFrame:
         for rank, row in enumerate(first.to_dict("records")):
             more = offered.get(str(variant), {}) if rank == 0 else {}
             settings, tried_next = (
-                ", ".join(f"{field} {value:g}" for field, value in fields.items()) for fields in (row["settings"], more)
+                ", ".join(f"{field} {_short(value)}" for field, value in fields.items())
+                for fields in (row["settings"], more)
             )
             means = [f"{row[name]:.3f}" for name in (*SCORED, "score")]
             rows.append((variant, settings, str(row["seeds"]), *means, tried_next))
@@ -160,11 +161,17 @@ def next_values(trials: pd.DataFrame) -> dict[str, dict[str, float]]:
     for variant, settings in best(trials).items():
         tried = pd.DataFrame(trials.loc[trials["variant"] == variant, "settings"].tolist())
         for field, value in settings[0].items() if len(settings) == 1 else ():
+            if not isinstance(value, int | float):
+                continue  # a name has no neighbours
             values = sorted(tried[field].unique())
             edges = {values[0]: values[1:2], values[-1]: values[-2:-1]}
             if value and value in edges and edges[value] and edges[value][0]:
                 offered.setdefault(variant, {})[field] = float(f"{value**2 / edges[value][0]:.3g}")
     return offered
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def tuning_text(trials: pd.DataFrame) -> str:

@@ -204,7 +204,7 @@ class Config:
                 reasons["split_seed"] = own
         if not self.head_class.blocks:
             reasons["block_size"] = f"on head {self.head or self.objective_class.head!r}, which has no blocks"
-        given = dict(self.constants)
+        given = {**self.objective_class.constants, **dict(self.constants)}
         for term in self.objective_class.terms:
             if given.get(f"{term}_weight") == 0:
                 belonging = {name for name in self.objective_class.constants if name.startswith(f"{term}_")}

@@ -54,16 +54,17 @@ class Memory(nn.Module):
 
         Args:
             relaxed: q of each, (n, bits).
-            labels: The person on each, int64 (n,); each person is on one at least.
+            labels: The person on each, int64 (n,). A person who is on none is never recognised.
         """
         sums = torch.zeros_like(self.centers).index_put((labels,), relaxed, accumulate=True)
-        self.centers.copy_(sums / labels.bincount(minlength=len(sums))[:, None])
+        self.centers.copy_(sums / labels.bincount(minlength=len(sums)).clamp_min(1)[:, None])
         self.scale.copy_(relaxed.abs().mean())
         self.scatter.copy_((relaxed - self.centers[labels]).square().sum(1).mean().clamp_min(1e-6))
 
     def recognize(self, relaxed: Tensor) -> Tensor:
         """p (n, C): who a face might be, of q (n, bits). What is missing from a sum of 1 is nobody's."""
         distances = relaxed.square().sum(1, keepdim=True) + self.centers.square().sum(1) - 2 * relaxed @ self.centers.T
+        distances = distances.masked_fill(~self.centers.any(1), torch.inf)
         nobody = self.nobody**2 * self.scatter.expand(len(relaxed), 1)
         return (torch.cat([distances, nobody], 1) / (-2 * self.scatter)).softmax(1)[:, :-1]
 

@@ -365,7 +365,7 @@ def _require_relevant(found: np.ndarray, query_labels: np.ndarray) -> None:
     """
     missing = np.flatnonzero(~found)
     if len(missing):
-        label = np.asarray(query_labels[missing[0]])
+        label = as_labels(query_labels, query_labels)[0][missing[0]]
         whose = f"label {label.item()}" if label.size == 1 else f"labels {np.flatnonzero(label > 0).tolist()}"
         raise ValueError(
             f"query {missing[0]} ({whose}) has no relevant image in the gallery"

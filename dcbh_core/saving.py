@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import types
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         OSError: It cannot be written; the error names it.
     """
-    partial = path.with_name(".partial")  # of any name's length
+    partial = path.with_name(f".partial.{secrets.token_hex(4)}")  # of any name's length, and nobody else's
     try:
         partial.write_bytes(data)
         os.replace(partial, path)

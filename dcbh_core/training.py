@@ -118,6 +118,7 @@ class Training:
             self.objective = objective_of(self.model)
         files = {name: hashlib.sha256(source).hexdigest() for name, source in self.model.sources.items()}
         self.subject = config.portable() | files
+        self.subject.pop("root", None)  # faces may be moved; their fingerprint says which they are
         self.model.to(config.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective.to(config.device)
         self.model.set_statistics(self.images)
