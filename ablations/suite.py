@@ -289,7 +289,7 @@ class Suite:
         """This suite with those of its planned points alone at which each field has one of the values wanted.
 
         Args:
-            wanted: Grid field -> a value, or a list of values.
+            wanted: Grid field -> a value, or a list of values; a file of one's own may be given by its name.
 
         Raises:
             ValueError: A field that is no grid axis, or a value that is planned nowhere.
@@ -297,9 +297,11 @@ class Suite:
         grids = self.grids
         with located(f"suite {self.name!r}"):
             for field, value in wanted.items():
-                values = value if isinstance(value, list) else [value]
                 if field not in self.grid:
                     raise unknown_name("grid axis", field, self.grid)
+                files = {portable({field: one})[field]: one for one in self.grid[field] if isinstance(one, str)}
+                values = value if isinstance(value, list) else [value]
+                values = [files.get(one, one) if isinstance(one, str) else one for one in values]
                 for one in values:
                     if one not in self.grid[field]:
                         raise ValueError(f"{field} {shown(one)} is not planned; to set it, use --set")

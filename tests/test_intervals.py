@@ -166,6 +166,30 @@ def test_splits_with_one_seed_each_say_nothing_of_seeds() -> None:
     assert math.isnan(found.half_width) and math.isnan(found.p)
 
 
+def test_one_seed_on_a_split_leaves_no_interval_over_people_either() -> None:
+    """Seeds would be taken for sure: with none to draw from, only people would differ from draw to draw."""
+    rng = np.random.default_rng(0)
+    whole = [one for split in range(3) for one in runs(rng.random((2, 12)), PEOPLE, split)]
+    for samples in (whole[::2], whole[1:]):
+        bootstrap = Bootstrap(PEOPLE)
+        for found in (
+            estimate(samples, draws=bootstrap.means(samples)),
+            estimate(whole, samples, bootstrap.means(whole) - bootstrap.means(samples)),
+        ):
+            assert math.isnan(found.half_width) and math.isnan(found.p)
+    assert estimate(whole, draws=Bootstrap(PEOPLE).means(whole)).half_width > 0
+
+
+def test_a_draw_with_nobody_of_a_split_is_over_the_other_splits() -> None:
+    """Three splits that ask two people each: a draw of five of the six may miss all of one split."""
+    parts = [np.repeat([f"{2 * split}", f"{2 * split + 1}"], 3) for split in range(3)]
+    samples = [one for split, people in enumerate(parts) for one in runs(np.full((2, 6), 0.9), people, split)]
+    draws = Bootstrap(np.concatenate(parts)).means(samples)
+    np.testing.assert_allclose(draws, 0.9, rtol=1e-6)
+    few = Bootstrap(np.concatenate(parts)).means(samples[:2])  # those of one split alone, whom a draw may miss
+    assert np.isnan(few).any() and estimate(samples[:2] * 2, draws=few).half_width == pytest.approx(0, abs=1e-6)
+
+
 def test_with_few_runs_there_is_no_interval() -> None:
     samples = runs(np.random.default_rng(0).random((2, 12)), PEOPLE)
     found = estimate(samples, draws=Bootstrap(PEOPLE).means(samples))

@@ -46,6 +46,15 @@ def test_a_memory_equals_its_formula(seed: int, weight: float) -> None:
         np.testing.assert_allclose(given_back, q / scale + weight * pull, atol=2e-4)
 
 
+def test_a_person_without_a_photograph_is_never_recognised_and_changes_nothing() -> None:
+    memory, relaxed, labels = learnt(0, 1.0)
+    more = Memory(PEOPLE + 1, BITS, 1.0)
+    more.learn(torch.from_numpy(relaxed), torch.from_numpy(labels))
+    asked = torch.from_numpy(np.tanh(np.random.default_rng(1).normal(size=(4, BITS))).astype(np.float32))
+    assert more.recognize(asked)[:, -1].tolist() == [0.0] * 4
+    torch.testing.assert_close(more(asked), memory(asked))
+
+
 def test_without_weight_bits_are_ones_own() -> None:
     memory, relaxed, _ = learnt(0, 0.0)
     np.testing.assert_array_equal(memory(torch.from_numpy(relaxed)).numpy() >= 0, relaxed >= 0)

@@ -131,6 +131,19 @@ def test_parts_of_a_suite_come_back_together(small: str, tmp_path: Path) -> None
     )
 
 
+def test_a_record_does_not_lose_runs_to_one_of_fewer(small: str, tmp_path: Path) -> None:
+    suite = load_suite(small)
+    frame = with_ap(made_up(suite, [0, 1, 2]))
+    record(suite, frame, "command")
+    before = [(path.name, path.read_bytes()) for path in sorted(tmp_path.glob("small.*"))]
+    with pytest.raises(ValueError, match=r"small\.csv holds 6 runs that are not among these; record these as a part"):
+        record(suite.with_settings({"bits": [48]}), frame[frame["bits"] == 48], "command")
+    assert [(path.name, path.read_bytes()) for path in sorted(tmp_path.glob("small.*"))] == before
+    (tmp_path / "small.csv").unlink()
+    record(suite.with_settings({"bits": [48]}), frame[frame["bits"] == 48], "command")
+    assert len(recorded("small", tmp_path)) == 6
+
+
 def test_no_run_is_recorded_in_two_parts(small: str, tmp_path: Path) -> None:
     suite = load_suite(small)
     frame = made_up(suite, [0, 1, 2])

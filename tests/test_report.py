@@ -174,6 +174,19 @@ def test_runs_on_different_faces_are_not_mixed(small: str, fast: list, tmp_path:
     assert set(collect(suite, tmp_path)["faces"]) == {"other faces"}
 
 
+def test_runs_on_the_faces_at_hand_are_preferred(small: str, fast: list, tmp_path: Path, monkeypatch) -> None:
+    """A photograph is taken away, some runs are made anew, and it is put back: the first runs are the right ones."""
+    suite = load_suite(small)
+    run_suite(suite, tmp_path, jobs=1)
+    first = collect(suite, tmp_path)
+    at_hand = identity.faces_hash
+    monkeypatch.setattr(identity, "faces_hash", lambda config: "other faces")
+    monkeypatch.setenv("FACES", "other faces")
+    run_suite(suite, tmp_path, jobs=1, only=["full"])
+    monkeypatch.setattr(report, "faces_hash", at_hand)
+    assert collect(suite, tmp_path)["run"].tolist() == first["run"].tolist()
+
+
 def test_a_suite_about_splits_may_have_several_faces(small: str, fast: list, tmp_path: Path) -> None:
     path = write_suite(Path(small), variants={"full": {}, "other": {"split_seed": 1}})
     run_small(path, tmp_path, bits=12)

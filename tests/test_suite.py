@@ -94,6 +94,8 @@ TUNING = {"at": {}, "learning_rate": [1.0], "own": {"full": {"center_weight": [0
         ({"grid": {"bits": 12}}, "grid axis bits must be a list of distinct values, not 12"),
         ({"grid": {"bits": []}}, "grid axis bits must be a list of distinct values"),
         ({"grid": {"bits": [12, 12]}}, "grid axis bits must be a list of distinct values"),
+        ({"grid": {"memory": [0.0, 1.0]}}, "memory cannot be an axis, as results have it; make variants of its values"),
+        ({"variants": {"full": {}, "chance": {"head": "fc"}}}, "variant 'chance': tables have a row of this name"),
         ({"grid": {"objective": "csq"}}, "grid axis objective must be a list of distinct values, not 'csq'"),
         ({"grid": [12]}, "grid must map names to values, not be 12"),
         *[({"grid": grid}, "suite 's': grid must name fields") for grid in ({}, None, [], [{}], [{"bits": [12]}, {}])],
@@ -369,6 +371,33 @@ def test_a_point_of_two_grids_is_one_point(tmp_path: Path) -> None:
 def test_where_chooses_among_the_planned_points(tmp_path: Path, wanted: dict, points: list) -> None:
     suite = load_suite(write_suite(tmp_path / "s.yaml", grid=GRIDS)).where(wanted)
     assert [(point["bits"], point["seed"]) for point in suite.points()] == points
+
+
+def test_where_knows_files_of_ones_own_by_their_names(tmp_path: Path) -> None:
+    """By which tables know them, too."""
+    (tmp_path / "own.py").write_text(OWN)
+    own = f"{tmp_path / 'own.py'}:Pull"
+    changes = {"variants": {"full": {}}, "grid": {"objective": ["softmax", own], "seed": [0]}}
+    suite = load_suite(write_suite(tmp_path / "s.yaml", **changes))
+    for name in (own, "own.py:Pull"):
+        assert [point["objective"] for point in suite.where({"objective": name}).points()] == [own]
+
+
+def test_two_files_of_one_name_are_no_axis(tmp_path: Path) -> None:
+    """Tables would know both by this name."""
+    for directory in ("a", "b"):
+        (tmp_path / directory).mkdir()
+        (tmp_path / directory / "own.py").write_text(OWN)
+    both = [f"{tmp_path / directory / 'own.py'}:Pull" for directory in ("a", "b")]
+    path = write_suite(tmp_path / "s.yaml", grid={"objective": both, "seed": [0]})
+    with pytest.raises(ValueError, match="grid axis objective must be a list of distinct values"):
+        load_suite(path)
+
+
+def test_a_suites_name_has_no_dot(tmp_path: Path) -> None:
+    """``a.b.csv`` is what is recorded of the part b of the suite a."""
+    with pytest.raises(ValueError, match="its name must have no dot"):
+        load_suite(write_suite(tmp_path / "a.b.yaml"))
 
 
 @pytest.mark.parametrize(

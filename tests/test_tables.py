@@ -22,6 +22,7 @@ from ablations.tables import (
     along,
     before_binarisation,
     caption,
+    entry,
     remembering,
     seen_and_unseen,
     summary,
@@ -442,6 +443,21 @@ def test_with_a_memory_each_variant_stands_once_more_and_is_compared_as_any_othe
     assert row["difference_half_width"] == pytest.approx(own["difference_half_width"], rel=0.1)  # by other draws
     with pytest.raises(ValueError, match="memory"):
         remembering(frame.drop(columns="memory"), suite)
+    with pytest.raises(ValueError, match="variant 'above with memory' has the name of another one with a memory"):
+        remembering(both, twice)
+
+
+def test_with_a_memory_runs_may_have_asked_different_questions(by_query) -> None:
+    """As where ``new_people`` is an axis: those without such people have no AP of theirs."""
+    suite, frame = by_query
+    some = frame["variant"] != "above"
+    frame.loc[some, ["unseen_map", "unseen_memory"]] = frame.loc[some, ["map", "memory"]].to_numpy() / 2
+    both, _ = remembering(frame, suite)
+    assert both["unseen_map"].notna().sum() == 2 * some.sum()
+
+
+def test_what_rounds_to_nothing_has_no_minus() -> None:
+    assert entry((1.0,) * 3, -0.0001, 0.002) == "0.000 ± 0.002"
 
 
 def test_what_binarisation_costs_is_a_row_for_each_variant(small: str) -> None:

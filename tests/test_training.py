@@ -230,6 +230,15 @@ def test_a_checkpoint_is_replaced_as_a_whole_or_not_at_all(tiny, tmp_path, check
     assert path.read_bytes() == checkpoint
 
 
+def test_a_training_goes_on_where_its_faces_were_moved_to(tiny, tmp_path):
+    """What lies there is what counts: a checkpoint knows the faces by their fingerprint."""
+    old, new = (dataclasses.replace(FAST, dataset="folder", root=root) for root in ("old", "new"))
+    _, history = train(old, tiny, tmp_path / "checkpoint.pt", checkpoint_seconds=0)
+    training = Training(new.resolved(), tiny)
+    training.load(tmp_path / "checkpoint.pt")
+    assert training.history == history
+
+
 def test_a_checkpoint_of_another_config_is_refused(tiny, tmp_path):
     train(FAST, tiny, tmp_path / "checkpoint.pt", checkpoint_seconds=0)
     with pytest.raises(ValueError, match="has another seed, center_weight"):

@@ -178,6 +178,14 @@ def test_a_best_value_at_an_edge_offers_the_next(tried: tuple, offered: dict) ->
     assert next_values(trials(*tried)) == ({"full": offered} if offered else {})
 
 
+def test_a_name_is_tuned_like_a_number_but_has_no_edge() -> None:
+    table = trials((0.001, "fc", 0.3), (0.002, "fc", 0.2), (0.001, "block", 0.1), (0.002, "block", 0.1))  # type: ignore[arg-type]
+    assert next_values(table) == {"full": {"learning_rate": 0.0005}}
+    assert "full: {learning_rate: 0.001, center_weight: fc}  # at the edge of what was tried; try" in tuning_text(table)
+    shown = leading(table.assign(held_out_map=0.5, unseen_map=0.5))
+    assert shown["settings"].tolist()[0] == "learning_rate 0.001, center_weight fc"
+
+
 def test_the_edge_is_said_where_the_best_is_named() -> None:
     table = trials((0.001, 0, 0.1), (0.002, 0, 0.3))
     line = (
