@@ -42,7 +42,7 @@ class TrainingDiverged(ArithmeticError):
 
 
 class DamagedCheckpoint(ValueError):
-    """A checkpoint is not what was written."""
+    """A checkpoint is not what was written, or not by this torch."""
 
 
 def train(
@@ -57,8 +57,8 @@ def train(
         config: What to train. The same config, faces and number of threads give the same model on one machine.
         faces: Training faces, labels 0..C-1.
         checkpoint: A file. If it holds an interrupted training of the same config and faces, that one goes on and
-            ends at the same weights; if it is damaged, a warning says so and training starts again. It is written at
-            the end of an epoch.
+            ends at the same weights; if it is damaged or of another torch, a warning says so and training starts
+            again. It is written at the end of an epoch.
         checkpoint_seconds: The least time between two of them.
 
     Returns:
@@ -250,6 +250,7 @@ class Training:
     def save(self, path: Path) -> None:
         """Write a checkpoint, complete or not at all."""
         content = {
+            "torch": str(torch.__version__),
             "subject": self.subject,
             "faces": self.fingerprint,
             "state": self.state(),
@@ -266,7 +267,7 @@ class Training:
         """Go on from a checkpoint.
 
         Raises:
-            DamagedCheckpoint: It is not what ``save`` wrote.
+            DamagedCheckpoint: It is not what ``save`` wrote, or was written by another version of torch.
             ValueError: It belongs to another config, another method of one's own, or other faces.
         """
         data = path.read_bytes()
@@ -274,6 +275,8 @@ class Training:
         if hashlib.sha256(data).digest() != digest:
             raise DamagedCheckpoint(f"checkpoint {path} is damaged")
         content = torch.load(io.BytesIO(data), map_location=self.images.device, weights_only=True)
+        if content.get("torch") != str(torch.__version__):  # whose arithmetic may differ
+            raise DamagedCheckpoint(f"checkpoint {path} is of another version of torch")
         if content["faces"] != self.fingerprint:
             raise ValueError(f"checkpoint {path} belongs to a training on other faces; delete it to start again")
         other = [name for name, value in self.subject.items() if content["subject"].get(name) != value]

@@ -203,6 +203,14 @@ def test_constants_of_ones_own_objective_are_fields(own):
     assert config.resolved().resolved() == config.resolved()
 
 
+def test_a_term_of_ones_own_may_be_off_by_default(own):
+    """What belongs to it has no effect then, as where its weight is set to 0, and is filled in where it is not."""
+    Path(own).write_text(OWN.replace('"far_weight": 0.5', '"far_weight": 0.0'))
+    constants = dict(Config(objective=f"{own}:MyLoss").resolved().constants)
+    assert "far_margin" not in constants and constants["far_weight"] == 0
+    assert "far_margin" in dict(Config(objective=f"{own}:MyLoss", far_weight=0.5).resolved().constants)
+
+
 @pytest.mark.parametrize(
     ("constants", "message"),
     [

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -505,6 +506,20 @@ def test_mirrored_views_are_taken_as_their_copies_are():
         np.testing.assert_array_equal(model.describe(view), model.describe(view.copy()))
     descriptors = model.describe(images(3))
     np.testing.assert_array_equal(model.binarize(descriptors[::-1]), model.binarize(descriptors)[::-1])
+
+
+def test_two_who_write_into_one_directory_do_not_mix(tmp_path, monkeypatch):
+    """The other one writes, whole, between the first one's bytes and its name."""
+    replace = os.replace
+
+    def interrupted(partial, path):
+        monkeypatch.setattr(os, "replace", replace)
+        write_atomically(tmp_path / "other", b"b" * 9)
+        replace(partial, path)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    write_atomically(tmp_path / "one", b"a")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"one": b"a", "other": b"b" * 9}
 
 
 def test_a_file_may_have_as_long_a_name_as_the_system_allows(tmp_path):

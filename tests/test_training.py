@@ -239,6 +239,15 @@ def test_a_training_goes_on_where_its_faces_were_moved_to(tiny, tmp_path):
     assert training.history == history
 
 
+def test_a_checkpoint_of_another_torch_is_a_warning_and_training_starts_again(tiny, tmp_path, monkeypatch):
+    with monkeypatch.context() as other:
+        other.setattr(torch, "__version__", "1.0")
+        train(FAST, tiny, tmp_path / "checkpoint.pt", checkpoint_seconds=0)
+    with pytest.warns(UserWarning, match=r"checkpoint\.pt is of another version of torch; training starts again"):
+        _, history = train(FAST, tiny, tmp_path / "checkpoint.pt")
+    assert history == train(FAST, tiny)[1]
+
+
 def test_a_checkpoint_of_another_config_is_refused(tiny, tmp_path):
     train(FAST, tiny, tmp_path / "checkpoint.pt", checkpoint_seconds=0)
     with pytest.raises(ValueError, match="has another seed, center_weight"):
