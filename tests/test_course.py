@@ -111,6 +111,17 @@ def softmax(x, axis):
     return x / x.sum(axis, keepdims=True)
 
 
+def rate(warm_up=lambda step, steps, warm: (step + 1) / warm, length=None):
+    """The learning rate of exercise 4.2, with another warm-up, or a cosine of a fixed length."""
+
+    def factor(step, steps, warm):
+        if step < warm:
+            return warm_up(step, steps, warm)
+        return 0.5 * (1 + math.cos(math.pi * (step - warm) / (length or steps - warm)))
+
+    return factor
+
+
 def a_step_without_zero_grad(network, optimizer, images, labels):
     loss = torch.nn.functional.cross_entropy(network(images), labels)
     loss.backward()
@@ -150,6 +161,11 @@ WRONG = [
         "the largest of six",
     ),
     ("4.1", lambda bits, size, width, people: 8_039_140 - 2 * 2688, "scale and shift"),
+    ("4.2", rate(lambda step, steps, warm: 0.1 + 0.9 * step / (warm - 1)), "a tenth only where warm is 10"),
+    ("4.2", rate(lambda step, steps, warm: step / warm + 0.1), "a tenth only where warm is 10"),
+    ("4.2", lambda step, steps, warm: rate()(step, 100, 10), "a tenth only where warm is 10"),
+    ("4.2", rate(lambda step, steps, warm: 1 / warm + 0.1 * step), "rise in equal parts: 0.250, 0.350"),
+    ("4.2", rate(length=90), "steps - warm = 46"),
     ("4.3", a_step_without_zero_grad, "adds new gradients"),
 ]
 

@@ -64,6 +64,62 @@ def over_people(a: np.ndarray, b: np.ndarray, people: np.ndarray, ddof: int = 1,
     return means.mean(), stats.t.ppf(quantile, n - 1) * means.std(ddof=ddof) / np.sqrt(n)
 
 
+def for_four_people(freedom: int | None = None, n: int | None = None) -> Callable[..., Any]:
+    """Over people, with degrees of freedom or a number of people that are written down and not counted."""
+
+    def answer(a: np.ndarray, b: np.ndarray, people: np.ndarray) -> Any:
+        means = np.array([(b - a)[people == person].mean() for person in np.unique(people)])
+        quantile = stats.t.ppf(0.975, freedom or len(means) - 1)
+        return means.mean(), quantile * means.std(ddof=1) / np.sqrt(n or len(means))
+
+    return answer
+
+
+def persons_0_to_3(a: np.ndarray, b: np.ndarray, people: np.ndarray) -> Any:
+    return over_people(a[people < 4], b[people < 4], people[people < 4])
+
+
+def by_interval(a: np.ndarray, b: np.ndarray, people: np.ndarray) -> Any:
+    means = np.array([(b - a)[people == person].mean() for person in np.unique(people)])
+    low, high = stats.t.interval(0.95, len(means) - 1, means.mean(), stats.sem(means))
+    return means.mean(), (high - low) / 2
+
+
+def stepping_down(
+    bound: Callable[[float, int, int], float] = lambda alpha, rank, m: alpha / (m + 1 - rank),
+    holds: Callable[[float, float], bool] = lambda value, bound: value <= bound,
+    stop: bool = True,
+) -> Callable[[list[float], float], list[bool]]:
+    """From the smallest on, of rank 1, until one does not hold: Holm's procedure, or nearly."""
+
+    def answer(p: list[float], alpha: float) -> list[bool]:
+        held = [False] * len(p)
+        for rank, index in enumerate(np.argsort(p), 1):
+            if holds(p[index], bound(alpha, rank, len(p))):
+                held[index] = True
+            elif stop:
+                break
+        return held
+
+    return answer
+
+
+def found_by_value(p: list[float], alpha: float) -> list[bool]:
+    held = [False] * len(p)
+    for rank, value in enumerate(sorted(p)):
+        if value > alpha / (len(p) - rank):
+            break
+        held[p.index(value)] = True
+    return held
+
+
+def holm_adjusted(p: list[float], alpha: float) -> torch.Tensor:
+    """Right: probabilities that are made larger, in single precision, against alpha itself."""
+    values, order = torch.tensor(p).sort()
+    adjusted = (values * torch.arange(len(p), 0, -1)).cummax(0).values
+    return (adjusted <= alpha)[order.argsort()]
+
+
 def luck(k: int) -> np.ndarray:
     return np.sort(np.random.default_rng(0).standard_normal((50_000, k)))
 
@@ -117,6 +173,12 @@ class NoiseWithGradients(MeanOfBlocks):
         return z + torch.randn_like(z) if torch.is_grad_enabled() else z
 
 
+class OneNoiseForAllBits(MeanOfBlocks):
+    def forward(self, f):
+        z = super().forward(f)
+        return z + torch.randn(len(z), 1) if self.training else z
+
+
 class NoiseAlways(MeanOfBlocks):
     def forward(self, f):
         z = super().forward(f)
@@ -162,9 +224,18 @@ MISTAKES: list[tuple[str, Callable[..., Any], str]] = [
         lambda a, b, people: (over_people(a, b, people)[0], 2 * over_people(a, b, people, ddof=0)[1]),
         "ddof=1; that is the whole width",
     ),
+    ("7.1", for_four_people(freedom=3), "n is now 6"),
+    ("7.1", for_four_people(n=4), "n is now 6"),
+    ("7.1", for_four_people(freedom=3, n=4), "n is now 6"),
+    ("7.1", persons_0_to_3, "be they four or six"),
     ("7.2", lambda k: luck(k)[:, -1].mean(), "the second lies above it as well"),
     ("7.2", lambda k: luck(k)[:, -1].mean() - (luck(k - 1)[:, -1].mean() if k > 1 else 0), "best of k - 1"),
     ("7.2", lambda k: 3, "too large"),
+    ("7.3", stepping_down(lambda alpha, rank, m: alpha / m), "wider than alpha / m"),
+    ("7.3", stepping_down(lambda alpha, rank, m: alpha * rank / m), "not 2 * alpha / m"),
+    ("7.3", stepping_down(stop=False), "whatever comes after it"),
+    ("7.3", found_by_value, "found by its value"),
+    ("7.3", stepping_down(holds=lambda value, bound: value < bound), "equal to it is enough"),
     ("10.1", MeanOfBlocks, "is 1 for 0%."),
     ("10.1", BalancedFaces, "each bit is to be balanced over the faces"),
     ("10.1", OfItsBatch, "whoever stands beside it"),
@@ -176,6 +247,7 @@ MISTAKES: list[tuple[str, Callable[..., Any], str]] = [
     ("10.2", lambda q: (0.3 - q.abs()).clamp(min=0).sum(), "the mean was asked for"),
     ("10.3", NoiseAlways, "Is the noise still there"),
     ("10.3", MeanOfBlocks, "the idea is gone"),
+    ("10.3", OneNoiseForAllBits, "several bits of a face together"),
     ("10.3", NoiseWithGradients, "only while gradients are recorded"),
     ("9.2", one_share_for_both, "a 1 of the query meets a 0 of the stranger"),
     ("9.1", lambda bits, radius: float(sum(math.comb(bits, i) for i in range(radius + 1))), "not a float"),
@@ -187,6 +259,14 @@ def test_a_mistake_is_refused_and_named(exercise, wrong, hint):
     right, sentence = list(course.verdicts(exercise, wrong))[-1]
     assert not right
     assert hint in sentence
+
+
+@pytest.mark.parametrize(
+    ("exercise", "other"), [("7.1", by_interval), ("7.3", stepping_down()), ("7.3", holm_adjusted)]
+)
+def test_a_right_answer_by_another_way_is_taken(exercise, other):
+    found = list(course.verdicts(exercise, other))
+    assert all(right for right, _ in found), found
 
 
 @pytest.mark.parametrize("exercise", ["5.1", "5.2", "6.1", "6.3", "7.1", "7.2", "8.1", "8.2", "9.2"])
@@ -205,7 +285,8 @@ def test_an_answer_may_be_of_any_precision_and_library(exercise, kind):
 
 
 @pytest.mark.parametrize(
-    "exercise", ["5.1", "5.2", "5.3", "6.1", "6.2", "6.3", "7.1", "7.2", "8.1", "8.2", "9.1", "10.1", "10.2", "10.3"]
+    "exercise",
+    ["5.1", "5.2", "5.3", "6.1", "6.2", "6.3", "7.1", "7.2", "7.3", "8.1", "8.2", "9.1", "10.1", "10.2", "10.3"],
 )
 def test_no_hint_of_a_mistake_stands_beside_a_right_answer(exercise):
     hints = {hint for of, _, hint in MISTAKES if of == exercise} | {

@@ -163,7 +163,7 @@ def check_2(answer: Callable[..., Any]) -> Iterator[Verdict]:
 def check_3(answer: Callable[..., Any]) -> Iterator[Verdict]:
     """The mean of each block, with noise in training alone."""
     yield from _made(answer)
-    head, f = answer(BITS, SIZE), _descriptors(200, 1)
+    head, f = answer(BITS, SIZE), _descriptors(1000, 1)
     means = f.unflatten(1, (BITS, SIZE)).mean(2)
     with torch.no_grad():
         head.eval()
@@ -190,6 +190,10 @@ def check_3(answer: Callable[..., Any]) -> Iterator[Verdict]:
             if asks_for_gradients
             else "In training no noise differs from face to face: the idea is gone.",
         )
+        # NaN, where a bit has no noise, is not above 0.5: the spread tells
+        shared = bool((torch.corrcoef(noise.T).triu(1).abs() > 0.5).any())
+        hint = ": yours moves several bits of a face together. Has it the shape of z" if shared else ""
+        yield not shared, f"Each bit of a face has a noise of its own{hint}{'?' if shared else '.'}"
         good = bool(((spread - 1).abs() < 0.2).all() and noise.mean().abs() < 0.1)
         low, high = spread.min().item(), spread.max().item()
         hint = "" if good else ": the friend's is 1 for each bit"

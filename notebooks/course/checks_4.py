@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -67,6 +68,16 @@ def check_2(answer: Callable[[int, int, int], float]) -> Iterator[Verdict]:
     yield close(factors[10], 1), f"the cosine starts at the full rate: {factors[10]:.3f} at step 10"
     yield close(factors[55], 0.5), f"half-way down the cosine the factor is a half: {factors[55]:.3f} at step 55"
     yield 0 < factors[99] < 0.01, f"the last step is small, but not nothing: {factors[99]:.4f}"
+    factors = [float(answer(step, 50, 4)) for step in range(50)]
+    hint = "" if close(factors[0], 1 / 4) else "; an equal part is 1 / warm, which is a tenth only where warm is 10"
+    yield close(factors[0], 1 / 4), f"of 4 warm-up steps the first has a quarter: {factors[0]:.3f}{hint}"
+    shown = ", ".join(f"{factor:.3f}" for factor in factors[:4])
+    yield close(factors[:4], [1 / 4, 1 / 2, 3 / 4, 1]), f"the four rise in equal parts: {shown}"
+    cosine = [0.5 * (1 + math.cos(math.pi * step / 46)) for step in range(46)]
+    good = close(factors[4:], cosine)
+    off = max(range(4, 50), key=lambda step: abs(factors[step] - cosine[step - 4]))
+    hint = "" if good else f": step {off} has {factors[off]:.3f}; what is t there, with steps - warm = 46?"
+    yield good, f"the other 46 of these 50 steps are half a cosine{hint}"
 
 
 def check_3(answer: Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tensor], Any]) -> Iterator[Verdict]:

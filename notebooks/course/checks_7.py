@@ -13,10 +13,11 @@ from . import Verdict, close
 PEOPLE = np.array([0, 0, 0, 0, 0, 1, 1, 2, 2, 2, 3, 3])
 A = np.array([0.61, 0.52, 0.58, 0.93, 0.90, 0.97, 0.35, 0.44, 0.31, 0.72, 0.79, 0.70])
 B = np.array([0.66, 0.60, 0.63, 0.93, 0.95, 0.97, 0.51, 0.59, 0.48, 0.73, 0.80, 0.74])
+SIX_PEOPLE = np.array([0, 0, 1, 1, 1, 2, 3, 3, 3, 4, 5, 5])  # on the same twelve
 
 
-def _of_people(values: np.ndarray) -> np.ndarray:
-    return np.array([values[person == PEOPLE].mean() for person in np.unique(PEOPLE)])
+def _of_people(values: np.ndarray, people: np.ndarray = PEOPLE) -> np.ndarray:
+    return np.array([values[person == people].mean() for person in np.unique(people)])
 
 
 def _mistakes(half_width: float) -> str:
@@ -75,12 +76,17 @@ def check_1(answer: Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[float, 
     yield close(half_width, expected), f"the half-width of its interval (yours: {half_width:.4f}){hint}"
     order = np.random.default_rng(0).permutation(12)
     mean, half_width = answer(A[order], B[order], PEOPLE[order])
-    same = close(half_width, expected)
+    same = close(mean, right) and close(half_width, expected)
     hint = "" if same else "; are people found by where they stand, and not by their number?"
     yield same, f"in another order of the queries it is the same{hint}"
-    mean, half_width = answer(A, A + 0.01, PEOPLE)
-    right = abs(half_width) < 1e-6  # float32 leaves some of the eighth decimal
-    yield right, f"where everybody gains the same, nothing is uncertain (yours: {half_width:.2g})"
+    mean, half_width = answer(A, B, SIX_PEOPLE)
+    of_people = _of_people(B - A, SIX_PEOPLE)
+    good = close(mean, of_people.mean())
+    hint = "" if good else ": are the people those who are in `people`, be they four or six?"
+    yield good, f"six people with one to three queries each: the mean difference (yours: {mean:.4f}){hint}"
+    good = close(half_width, stats.t.ppf(0.975, 5) * stats.sem(of_people))
+    hint = "" if good else ": n is now 6, under the root and in the degrees of freedom; do you count it?"
+    yield good, f"the half-width of its interval (yours: {half_width:.4f}){hint}"
 
 
 def check_2(answer: Callable[[int], float]) -> Iterator[Verdict]:
@@ -111,4 +117,17 @@ def check_3(answer: Callable[[list[float], float], list[bool]]) -> Iterator[Verd
     yield found == [True, True, True], f"0.04, 0.001 and 0.02 all hold, in this order: {found}{hint}"
     found = list(answer([0.04, 0.001, 0.03, 0.6], 0.05))
     yield found == [False, True, False, False], f"of 0.04, 0.001, 0.03 and 0.6 only the second holds: {found}"
+    found = list(answer([0.001, 0.02, 0.03, 0.04], 0.05))
+    hint = ""
+    if found == [True, True, True, True]:
+        hint = "; the second is held against alpha / (m - 1), not 2 * alpha / m, and ends it"
+    elif found == [True, False, False, True]:
+        hint = "; the first one that is too large ends it, whatever comes after it"
+    yield found == [True, False, False, False], f"of 0.001, 0.02, 0.03 and 0.04 only the first holds: {found}{hint}"
+    found = list(answer([0.001, 0.001], 0.05))
+    hint = "; is a place in the list found by its value, which two have here?" if sum(found) == 1 else ""
+    yield found == [True, True], f"0.001 and 0.001 both hold: {found}{hint}"
+    found = list(answer([0.125, 0.25], 0.25))  # binary fractions: the bounds are exact in any precision
+    hint = "; *at most* the bound: equal to it is enough" if found == [False, False] else ""
+    yield found == [True, True], f"0.125 and 0.25 just hold at the level 0.25: {found}{hint}"
     yield not any(answer([0.02] * 20, 0.05)), "twenty of 0.02 are none: the smallest must be at most alpha / 20"
