@@ -72,12 +72,16 @@ def read_codes(paths: Sequence[Path], threshold: float | None = None) -> Codes:
         paths: ``.npz`` and ``.mat`` files, ``.npy`` files, or directories that hold such files. The roles of the arrays
             follow from their names (of ``.npy``, the file's); what has no role is not read. Codes and labels that say
             neither query nor gallery are sought among each other.
-        threshold: A bit of real-valued codes is 1 at this value or above.
+        threshold: A bit of real-valued codes is 1 at this value or above; codes of 0 and 1, or of -1 and 1, are read as
+            what they are.
 
     Raises:
-        ValueError: A file cannot be read, roles are missing or claimed twice, or codes are no codes.
+        ValueError: A file cannot be read, roles are missing or claimed twice, codes are no codes, labels are none, or
+            the threshold is no number.
         OSError: There is no such file.
     """
+    if threshold is not None and np.isnan(threshold):
+        raise ValueError("the threshold must be a number, not nan, which no value is above or below")
     arrays = [array for path in paths for array in _arrays(Path(path))]
     roles = _roles(arrays)
     read: dict[str, np.ndarray] = {}
@@ -91,7 +95,8 @@ def read_codes(paths: Sequence[Path], threshold: float | None = None) -> Codes:
             origin = f"{roles[f'{side}_codes'].name}: {side} "
             read[f"{side}_codes"] = _bits(read[f"{side}_codes"], origin, threshold)
             items, bits = read[f"{side}_codes"].shape
-            read[f"{side}_labels"] = _whole(read[f"{side}_labels"], items)
+            whose = f"{roles[f'{side}_labels'].name}: {side} "
+            read[f"{side}_labels"] = _whole(read[f"{side}_labels"], whose, items)
             if items != len(read[f"{side}_labels"]) == bits:
                 raise ValueError(f"{origin}codes are ({items}, {bits}), but there are {bits} labels: transpose them")
     gallery = read.get("gallery_codes"), read.get("gallery_labels")
@@ -308,17 +313,26 @@ def _bits(codes: np.ndarray, whose: str, threshold: float | None) -> np.ndarray:
         ValueError: They are no codes; real values need a threshold.
     """
     real = codes.dtype.kind == "f"
-    if threshold is not None and real and not np.isnan(codes).any():
-        codes = codes >= threshold
     try:
-        return as_bits(codes, whose)
+        return as_bits(codes, whose)  # first: at a threshold of 0 both 0 and 1 would be 1
     except ValueError as error:
-        hint = " (--threshold 0 makes a bit 1 at 0 or above)" if real and threshold is None else ""
-        raise ValueError(f"{error}{hint}") from None
+        if threshold is None or not real or np.isnan(codes).any():
+            hint = " (--threshold 0 makes a bit 1 at 0 or above)" if real and threshold is None else ""
+            raise ValueError(f"{error}{hint}") from None
+    return as_bits(codes >= threshold, whose)
 
 
-def _whole(labels: np.ndarray, n: int) -> np.ndarray:
-    """Labels, those of one number each as integers (n,), where a file keeps them as a row or as floats."""
+def _whole(labels: np.ndarray, whose: str, n: int) -> np.ndarray:
+    """Labels, those of one number each as integers (n,), where a file keeps them as a row or as floats.
+
+    Raises:
+        ValueError: There are none, or one that is no list.
+    """
+    if labels.ndim == 0 or labels.size == 0:
+        raise ValueError(
+            f"{whose}labels must have the shape (n,), (n, 1) or (n, classes), and not be empty, but theirs is "
+            f"{labels.shape}"
+        )
     if labels.shape in ((1, n), (n, 1)):
         labels = labels.reshape(n)
     if (

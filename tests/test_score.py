@@ -172,6 +172,29 @@ def test_real_values_need_a_threshold(tmp_path: Path, capsys) -> None:
     assert f"| MAP | {EXPECTED.map:.4f} |" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8, bool])
+def test_a_threshold_leaves_0_and_1_as_they_are(tmp_path: Path, dtype) -> None:
+    """Beside queries of real values: at 0 both would be 1, and all of the gallery would tie."""
+    parts = {**PARTS, "query_codes": signs(CODES[0]) * 0.7, "gallery_codes": CODES[1].astype(dtype)}
+    np.savez(tmp_path / "a.npz", **parts)
+    codes = read_codes([tmp_path / "a.npz"], threshold=0)
+    np.testing.assert_array_equal(codes.query_codes, CODES[0])
+    np.testing.assert_array_equal(codes.gallery_codes, CODES[1])
+
+
+def test_a_threshold_decides_on_a_sign_that_is_0(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", codes=np.array([[-1.0, 0.0, 1.0]]), labels=[1])
+    assert read_codes([tmp_path / "a.npz"], threshold=0).query_codes.tolist() == [[False, True, True]]
+
+
+def test_a_threshold_must_be_a_number(tmp_path: Path, capsys) -> None:
+    np.savez(tmp_path / "a.npz", **{**PARTS, "query_codes": signs(CODES[0]) * 0.7})
+    assert main(["score", str(tmp_path / "a.npz"), "--threshold", "nan"]) == 2
+    assert capsys.readouterr().err == (
+        "error: the threshold must be a number, not nan, which no value is above or below\n"
+    )
+
+
 class Hostile:
     def __reduce__(self):
         return (Path.touch, (Path("executed"),))
@@ -231,6 +254,16 @@ def damaged(path: Path) -> None:
             "a.npz",
             lambda path: np.savez(path, qB=CODES[0].T, qL=LABELS[0], rB=CODES[1].T, rL=LABELS[1]),
             "qB: query codes are (16, 12), but there are 12 labels: transpose them",
+        ),
+        (
+            "a.npz",
+            lambda path: np.savez(path, qB=CODES[0], qL=3, rB=CODES[1], rL=LABELS[1]),
+            "qL: query labels must have the shape (n,), (n, 1) or (n, classes), and not be empty, but theirs is ()",
+        ),
+        (
+            "a.npz",
+            lambda path: np.savez(path, qB=CODES[0], qL=LABELS[0], rB=CODES[1], rL=np.array([])),
+            "rL: gallery labels must have the shape (n,), (n, 1) or (n, classes), and not be empty, but theirs is (0,)",
         ),
         ("a.mat", lambda path: None, "there is no file"),
         ("empty", Path.mkdir, "holds no .npz, no .npy, no .mat file"),
