@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -14,18 +14,28 @@ from .tables import all_questions, at_point, caption, table, values_in_words
 SMALLER_IS_BETTER = ("seconds",)
 NEITHER = ("gallery", "relevant")  # says nothing of a method
 
+GREEK = "αβγδεζηθικλμνξπρςστυφχψωΓΔΘΛΞΠΣΥΦΨΩ"
+NAMES = (  # of their commands
+    "alpha beta gamma delta varepsilon zeta eta theta iota kappa lambda mu nu xi pi rho varsigma sigma tau upsilon "
+    "varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
+)
 SIGNS = {
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
     **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "]": "{]}"},
-    **{"±": r"$\pm$", "−": "$-$", "–": "--", "★": r"$\star$", "≥": r"$\geq$", "×": r"$\times$"},
+    **{"±": r"$\pm$", "−": "$-$", "–": "--", "★": r"$\star$", "≥": r"$\geq$", "≤": r"$\leq$", "×": r"$\times$"},
+    **{sign: rf"$\{name}$" for sign, name in zip(GREEK, NAMES.split(), strict=True)},
+    **dict(zip("ΑΒΕΖΗΙΚΜΝΟΡΤΧο", "ABEZHIKMNOPTXo", strict=True)),  # for which TeX has no command
     '"': "''",
+    "*": "{*}",  # bare, it belongs to the line break before it
 }
+# In a command that is to be typed no two hyphens become a dash, and no quote becomes curly.
+TYPED = {**SIGNS, "-": "{-}", "'": r"\textquotesingle{}", '"': r"{\char34}", "`": r"\textasciigrave{}"}
 
 
-def escaped(text: str) -> str:
-    """A text for LaTeX in which nothing is a command, on one line."""
-    return "".join(SIGNS.get(sign, sign) for sign in " ".join(str(text).split()))
+def escaped(text: str, signs: Mapping[str, str] = SIGNS) -> str:
+    """A text for LaTeX in which nothing is a command, on one line; with ``TYPED`` for ``\\texttt``."""
+    return "".join(signs.get(sign, sign) for sign in " ".join(str(text).split()))
 
 
 def labelled(*names: str) -> str:
@@ -84,7 +94,7 @@ def latex_table(frame: pd.DataFrame, suite: Suite, metric: str = "map", command:
     said = f"{suite.title}. {caption(suite, frame, metric)}. Bold: the best code of a column."
     return "\n".join(
         [
-            r"% Needs \usepackage{booktabs,graphicx}.",
+            r"% Needs \usepackage{booktabs,graphicx}, and textcomp before the LaTeX of 2020.",
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{escaped(said)}}}",
@@ -149,7 +159,7 @@ def _row(label: str, entries: Sequence[str] | map[str]) -> str:
 
 def _footnote(frame: pd.DataFrame, command: str) -> str:
     """Command, seeds and machines, as far as they are known."""
-    parts = [rf"\texttt{{{escaped(command)}}}"] if command else []
+    parts = [rf"\texttt{{{escaped(command, TYPED)}}}"] if command else []
     seeds = sorted(frame["seed"].unique()) if "seed" in frame else []
     parts += [escaped(f"{len(frame)} runs"), escaped(f"seeds {', '.join(map(str, seeds))}")] if seeds else []
     if "machine" in frame:

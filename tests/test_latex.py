@@ -12,6 +12,7 @@ from ablations.latex import escaped, labelled, latex_figure, latex_table
 from ablations.suite import Suite, load_suite
 from tests.stub_suite import GRIDS, made_up, write_suite
 
+MATHEMATICAL = "αβγδεζηθικλμνξοπρςστυφχψω ΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩ ≤ ≥"
 NASTY = 'a_b & 50 % of $x$ {y} #1 ~ ^ \\cmd <z> | [w] "q" ± − ★'
 
 
@@ -31,6 +32,19 @@ def test_nothing_in_a_text_is_a_command() -> None:
     assert text.endswith(r"$\pm$ $-$ $\star$")
     assert text.isascii()
     assert escaped("two\nlines ") == "two lines"
+
+
+def test_greek_letters_and_comparisons_are_set_as_mathematics() -> None:
+    text = escaped(MATHEMATICAL)
+    assert text.isascii()
+    assert text.startswith(r"$\alpha$$\beta$") and text.endswith(r"X$\Psi$$\Omega$ $\leq$ $\geq$")
+
+
+def test_a_star_at_the_beginning_of_a_row_does_not_belong_to_the_line_break(tmp_path: Path) -> None:
+    suite = load_suite(write_suite(tmp_path / "s.yaml", variants={"full": {}, "* all": {"center_weight": 0}}))
+    text = latex_table(made_up(suite, [0, 1]), suite)
+    assert "\n{*} all & " in text
+    assert not re.search(r"\\\\\s*\*", text)
 
 
 def test_labels_are_of_letters_digits_and_dashes() -> None:
@@ -96,14 +110,23 @@ def test_pairs_of_values_are_said_to_be_of_two_seeds(tmp_path: Path) -> None:
 def test_the_footnote_says_command_seeds_and_machine(suite: Suite) -> None:
     text = latex_table(made_up(suite, [0, 1, 2]), suite, command="python -m ablations run my_suite --set 'a=[1]'")
     [note] = re.findall(r"\\parbox.*", text)
-    for part in (r"\texttt{python -m ablations run my\_suite", "seeds 0, 1, 2", "2-core x86-64 CPU", "float32"):
+    for part in (
+        r"run my\_suite {-}{-}set \textquotesingle{}a={[}1{]}\textquotesingle{}}.",
+        "seeds 0, 1, 2",
+        "2-core x86-64 CPU",
+        "float32",
+    ):
         assert part in note
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no TeX here")
 def test_tables_and_figures_are_set_by_latex(small: str, tmp_path: Path) -> None:
     """With names that hold all that TeX gives a meaning."""
-    variants = {NASTY: {}, "ITQ on descriptors, a long one, and another": {"center_weight": 0}}
+    variants = {
+        NASTY: {},
+        f"* {MATHEMATICAL}": {"width": 0.1},
+        "ITQ on descriptors, a long one, and another": {"center_weight": 0},
+    }
     suite = load_suite(write_suite(Path(small), title=f"On {NASTY}", variants=variants))
     frame = made_up(suite, [0, 1, 2])
     prefixes = ("unseen_", "held_out_", "open_")
@@ -113,7 +136,7 @@ def test_tables_and_figures_are_set_by_latex(small: str, tmp_path: Path) -> None
     from matplotlib.figure import Figure
 
     Figure().savefig(tmp_path / "figures/a_b.pdf")
-    (tmp_path / "table.tex").write_text(latex_table(frame, suite, command="python -m x --set 'a=[1]'"))
+    (tmp_path / "table.tex").write_text(latex_table(frame, suite, command="python -m x --set 'a=[\"`1\"]'"))
     (tmp_path / "figure.tex").write_text(latex_figure(suite, "a_b", f"Of {NASTY}"))
     document = r"\documentclass{article}\usepackage{booktabs,graphicx}\begin{document}\input{table}\input{figure}"
     (tmp_path / "main.tex").write_text(document + r"\end{document}")
