@@ -129,11 +129,13 @@ def atlas(
         A page in HTML.
 
     Raises:
-        ValueError: Two runs are not of the same faces, or what a run has recorded is not of the faces that the data set
-            holds now.
+        ValueError: Two runs are one, or not of the same faces, or what a run has recorded is not of the faces that the
+            data set holds now.
         OSError: A file is missing, or a reason of ``DCBH.load``.
     """
     read = [read_run(run, own_code) for run in runs]
+    if len({run.directory.resolve() for run in read}) < len(read):
+        raise ValueError(f"an atlas compares two runs, but both are {read[0].directory}; give one of them alone")
     split = _same_split(read)
     shown = choose(split, most)
     codes = [_codes(run, split, shown) for run in read]
@@ -141,12 +143,12 @@ def atlas(
         described = read[0].model.describe(shown.faces.images)
         _compare(read[0], described, codes[0])
         bits, numbers = codes[0].shape[1], described.shape[1]
-        spaces = {f"Codes: {bits} bits": codes[0], f"Descriptors: {numbers} numbers": described}
+        spaces = [(f"Codes: {bits} bits", codes[0]), (f"Descriptors: {numbers} numbers", described)]
         codes *= 2
     else:
-        spaces = {f"{title}: {c.shape[1]} bits": c for title, c in zip(_titles(read), codes, strict=True)}
+        spaces = [(f"{title}: {c.shape[1]} bits", c) for title, c in zip(_titles(read), codes, strict=True)]
     maps = []
-    for (title, vectors), own in zip(spaces.items(), codes, strict=True):
+    for (title, vectors), own in zip(spaces, codes, strict=True):
         unit = "bits" if vectors.dtype == bool else ""
         maps.append(Map(title, unit, own, tsne(vectors, perplexity), find(vectors, shown, neighbors)))
     sampled = len(shown.faces) < sum(len(part) for part in _parts(split).values())
@@ -311,8 +313,8 @@ def page(runs: Sequence[Run], shown: Shown, maps: Sequence[Map], sampled: bool =
     template = environment.get_template("atlas.html")
     style, script = (Path(__file__).with_name(f"atlas.{kind}").read_text("utf-8") for kind in ("css", "js"))
     return template.render(
-        title=" and ".join(run.directory.resolve().name for run in runs),
-        runs=[_about(run) for run in runs],
+        title=" and ".join(_names(runs)),
+        runs=[_about(run, name) for run, name in zip(runs, _names(runs), strict=True)],
         settings=_settings(runs),
         maps=[{"title": one.title, "says": _says(one, shown)} for one in maps],
         legend=[KINDS[kind] for kind in np.unique(shown.kind)],
@@ -498,13 +500,21 @@ def _range(values: np.ndarray, part: float) -> Range1d:
 
 
 def _titles(runs: Sequence[Run]) -> list[str]:
-    """What tells two runs apart: the settings that differ, or else the names of their directories."""
+    """What tells two runs apart: the settings that differ, or else their names."""
     settings = [{**run.model.config.portable(), "root": None} for run in runs]
     differing = [name for name in {**settings[0], **settings[1]} if settings[0].get(name) != settings[1].get(name)]
     if not differing:
-        return [run.directory.resolve().name for run in runs]
+        return _names(runs)
     shown, dots = differing[:3], ["…"] * (len(differing) > 3)
     return [", ".join([*(f"{name} {one.get(name)}" for name in shown), *dots]) for one in settings]
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    """The names of the directories; where these are equal, their paths from where they part."""
+    paths = [run.directory.resolve() for run in runs]
+    if len({path.name for path in paths}) == len(paths):
+        return [path.name for path in paths]
+    return [str(path.relative_to(os.path.commonpath([one.parent for one in paths]))) for path in paths]
 
 
 def _settings(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -515,16 +525,16 @@ def _settings(runs: Sequence[Run]) -> list[dict[str, Any]]:
     return [{**row, "differ": any(value != row["values"][0] for value in row["values"])} for row in rows]
 
 
-def _about(run: Run) -> dict[str, str]:
-    """A run's name and the settings that one asks for first, in one line."""
+def _about(run: Run, name: str) -> dict[str, str]:
+    """A run's ``name`` and the settings that one asks for first, in one line."""
     config = run.model.config
     known = f"{config.dataset}, {run.model.num_identities} people in training"
     learned = f"{config.objective}, {config.head} head, {config.bits} bits, width {config.width:g}"
     what = f"{known}; {learned}; {config.recipe} recipe, {config.epochs} epochs, seed {config.seed}"
     metrics = run.result.get("metrics", {})
     asked = {"map": "known people", "unseen_map": "unseen people"}
-    said = [f"{metrics[name]:.3f} ({who})" for name, who in asked.items() if name in metrics]
-    return {"name": run.directory.resolve().name, "what": what, "map": ", ".join(said)}
+    said = [f"{metrics[metric]:.3f} ({who})" for metric, who in asked.items() if metric in metrics]
+    return {"name": name, "what": what, "map": ", ".join(said)}
 
 
 def _says(one: Map, shown: Shown) -> str:

@@ -236,6 +236,22 @@ def test_two_runs_stand_side_by_side_under_what_differs(run, folder, tmp_path):
     assert re.findall(r'<tr class="differ"><td>(\w+)</td>', page) == ["bits", "center_weight"]
 
 
+def test_runs_of_one_name_and_config_stand_side_by_side_under_their_paths(run, tmp_path):
+    for where in "ab":
+        (tmp_path / where / "complete").mkdir(parents=True)
+        (tmp_path / where / "complete" / "X").mkdir()
+        for file in run.iterdir():
+            (tmp_path / where / "complete" / "X" / file.name).symlink_to(file)
+    page = atlas([tmp_path / where / "complete" / "X" for where in "ab"])
+    assert re.findall("<h2>(.*)</h2>", page) == ["a/complete/X: 12 bits", "b/complete/X: 12 bits"]
+    assert "<title>Atlas of codes: a/complete/X and b/complete/X</title>" in page
+
+
+def test_a_run_is_not_compared_with_itself(run):
+    with pytest.raises(ValueError, match="an atlas compares two runs, but both are"):
+        atlas([run, run / ".." / run.name])
+
+
 def test_runs_on_other_faces_are_refused_with_what_is_different(run, folder, tmp_path):
     other = write_trained(tmp_path, **{**folder, "new_people": 0.0})
     with pytest.raises(ValueError, match=r"same faces, but new_people is 0\.3 in .* and 0\.0 in"):
