@@ -72,6 +72,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _say_plan(suite: Suite, options: argparse.Namespace) -> int:
+    _check_place(options)
+    if options.scheduler is not None:
+        raise ValueError("--dry-run plans for this machine, and a cluster's workers may differ; leave --scheduler out")
     planned = plan(suite, options.out, options.only, threads=options.threads)
     for one in planned:
         state = "complete" if one.complete else "to do"
@@ -83,11 +86,20 @@ def _say_plan(suite: Suite, options: argparse.Namespace) -> int:
     return 0
 
 
-def _run_suite(suite: Suite, options: argparse.Namespace) -> int:
+def _check_place(options: argparse.Namespace) -> None:
+    """Refuse what does not go together of the options that say where runs happen.
+
+    Raises:
+        ValueError: Something is for a cluster and there is none, or the other way round.
+    """
     if options.work and not options.scheduler:
         raise ValueError("--work is for a cluster; give --scheduler too, or leave it out")
     if options.jobs and options.scheduler:
         raise ValueError("--jobs is for this machine; on a cluster each worker has one run at a time")
+
+
+def _run_suite(suite: Suite, options: argparse.Namespace) -> int:
+    _check_place(options)
     return run_suite(
         suite,
         options.out,

@@ -139,6 +139,9 @@ def test_run_command_with_a_failed_run_exits_with_1(small: str, fast: list, tmp_
         (["run", "orl_quick", "--only", "fulll"], "unknown variant 'fulll'; did you mean 'full'"),
         (["run", "orl_quick", "--work", "shared"], "--work is for a cluster; give --scheduler too"),
         (["run", "orl_quick", "--scheduler", "tcp://a:1", "--jobs", "2"], "--jobs is for this machine"),
+        (["run", "orl_quick", "--dry-run", "--work", "shared"], "--work is for a cluster; give --scheduler too"),
+        (["run", "orl_quick", "--dry-run", "--scheduler", "tcp://a:1", "--jobs", "2"], "--jobs is for this machine"),
+        (["run", "orl_quick", "--dry-run", "--scheduler", "tcp://a:1"], "--dry-run plans for this machine"),
         (["run", "orl_quick", "--set", "bits"], "--set and --where take FIELD=VALUE, not 'bits'"),
         (["run", "orl_quick", "--where", "bits"], "--set and --where take FIELD=VALUE, not 'bits'"),
         (
