@@ -63,7 +63,12 @@ class Planned:
 
 
 def plan(
-    suite: Suite, out: Path, only: Sequence[str] = (), resolve: Resolve = resolved_here, threads: int = 1
+    suite: Suite,
+    out: Path,
+    only: Sequence[str] = (),
+    resolve: Resolve = resolved_here,
+    threads: int = 1,
+    rehearsed: bool = False,
 ) -> list[Planned]:
     """The suite's runs, and whether each is complete in ``out``.
 
@@ -73,6 +78,7 @@ def plan(
         only: The variants that are wanted, by name or pattern; none means all.
         resolve: Fills in a config with the hardware of where it is to run.
         threads: Of each run.
+        rehearsed: What is of one's own was tried before, in another process, and is not tried in this one.
 
     Raises:
         ValueError: Anything that would keep a run from starting: a config, a data set, a device, more people than an
@@ -81,7 +87,7 @@ def plan(
     """
     chosen = suite.select(only or suite.variants)
     runs = [run for run in suite.runs() if run.variant in chosen]
-    for run in {_of_methods(run.config): run for run in runs}.values():
+    for run in () if rehearsed else {_of_methods(run.config): run for run in runs}.values():
         with located(f"suite {suite.name!r}, {run.label}"):
             rehearse(run.config)
     identities = identify((run.config for run in runs), resolve, threads)
@@ -134,6 +140,7 @@ def run_suite(
     scheduler: str | None = None,
     work: str | None = None,
     command: str = "",
+    rehearsed: bool = False,
 ) -> int:
     """Execute what is not complete yet; one line per run on standard error.
 
@@ -150,6 +157,7 @@ def run_suite(
         scheduler: Address of a dask scheduler.
         work: With it, a directory that all of its workers share, if there is one.
         command: What `status` says is to be typed to go on.
+        rehearsed: As in ``plan``.
 
     Returns:
         The number of failed runs.
@@ -163,7 +171,7 @@ def run_suite(
     workers = cluster_workers(scheduler, work) if scheduler is not None else local_workers(out, jobs, threads)
     with workers as available:
         planned: dict[str, Planned] = {}
-        for one in plan(suite, out, only, available.resolve, threads):
+        for one in plan(suite, out, only, available.resolve, threads, rehearsed):
             planned.setdefault(one.identity.name, one)
         for line in other_source(list(planned.values())):
             _say(line)

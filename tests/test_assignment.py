@@ -172,18 +172,25 @@ def test_an_assignment_is_not_made_over_another_and_none_is_not_graded(made, cap
     assert "holds no assignment" in capsys.readouterr().err
 
 
-def test_a_students_notebook_runs_and_writes_what_is_graded(made, monkeypatch):
-    """With the right numbers put in; as a student would, cell by cell."""
+@pytest.mark.parametrize("left_open", [None, "1"])
+def test_a_students_notebook_runs_and_writes_what_is_graded(made, monkeypatch, left_open):
+    """With the right numbers put in, as NumPy has them, or with a task left open; as a student would, cell by cell."""
     monkeypatch.chdir(made / "in")
     answers = answers_of(made, "grace")
-    names: dict = {}
+    names: dict = {"np": np}
     for cell in nbformat.read(made / "a/students/grace.ipynb", as_version=4).cells:
         if cell.cell_type == "code":
-            number = re.search(r"answers\[(\d)\] = \[\.\.\.\]", cell.source)
-            source = cell.source.replace("[...]", str(answers[number[1]])) if number else cell.source
+            number = re.search(r"answers\[(\d)\] = None", cell.source)
+            answered = number and number[1] != left_open
+            source = cell.source.replace("= None", f"= np.array({answers[number[1]]})") if answered else cell.source
             exec(source, names)
     assert main(["grade", str(made / "a"), str(made / "in")]) == 0
-    assert grade(made / "a", made / "in").set_index("student").loc["Grace", "numbers"] == 85
+    points = grade(made / "a", made / "in").set_index("student").loc["Grace", "numbers"]
+    assert points == 85 if left_open is None else 0 < points < 85
+
+
+def test_a_number_that_no_float_holds_is_wrong() -> None:
+    assert share(10**400, [1.0]) == 0
 
 
 def test_points_and_rubric_add_up():

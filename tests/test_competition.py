@@ -35,6 +35,23 @@ class Mine(Head):
         return f.unflatten(1, (self.bits, self.size)).mean(2)
 """
 GOOD = HEAD.format("pass")
+ONCE = """
+from dcbh_core import Objective
+
+memory = None
+
+
+class Mine(Objective):
+    predicted = 0.5
+    terms = ("a",)
+    head = "fc"
+
+    def compute(self, outputs, labels):
+        global memory
+        if memory is None:
+            memory = outputs.relaxed.mean(0)  # not detached: its rehearsal passes, and the next in one process does not
+        return {"a": (outputs.relaxed - memory).square().mean()}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -115,12 +132,26 @@ def test_a_photograph_that_is_there_twice_is_refused(folder, tmp_path):
         ({"new_people": 0}, "new_people must be above 0"),
         ({"queries_per_identity": 6}, "the students' validation part: too few photographs"),
         ({"epoch": 3}, "did you mean 'epochs'"),
+        ({"seed": 5}, "seed is in base and in grid"),
     ],
 )
 def test_an_impossible_competition_is_one_sentence_and_leaves_nothing(folder, tmp_path, settings, message):
     with pytest.raises(ValueError, match=message):
         new(tmp_path / "made", str(folder), {**TINY, **settings})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_question_that_nobody_can_be_asked_is_refused(folder, tmp_path):
+    with pytest.raises(ValueError, match="held out is asked of people with two hidden photographs"):
+        new(tmp_path / "made", str(folder), {**TINY, "queries_per_identity": 1}, Rules("held out"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_pack_of_people_with_just_enough_photographs_can_be_tried(folder, tmp_path, monkeypatch):
+    """Two of each person's photographs are hidden, so fewer are in the pack than the teacher asks for."""
+    pack, _ = new(tmp_path / "made", str(folder), {**TINY, "min_faces": 8})
+    monkeypatch.chdir(pack)
+    assert len(plan(load_suite("try.yaml"), tmp_path / "runs")) == 6
 
 
 def test_a_directory_that_holds_something_is_not_touched(made, folder, capsys):
@@ -142,6 +173,9 @@ def test_a_class_that_computes_or_derives_from_an_objective_is_an_objective(tmp_
     for source in (
         "class A(X):\n predicted = None\n def compute(self): ...",
         "class A(DCBHObjective):\n predicted = 1",
+        "class A(DCBHObjective):\n predicted: float = 1",
+        "class B(DCBHObjective): pass\nclass A(B):\n predicted = 1",
+        "class A(A):\n predicted = 1\n def compute(self): ...",
     ):
         path.write_text(source)
         assert claim(path).kind == "objective"
@@ -179,11 +213,22 @@ def test_versions_are_counted_and_kept_and_those_beyond_the_limit_are_not(tmp_pa
     assert [entry.name for entry in found] == ["Ada 1", "Ada 2"]
 
 
+def test_a_name_of_any_letters_is_one_that_a_suite_may_have(tmp_path):
+    entries, submissions = tmp_path / "entries", tmp_path / "submissions"
+    for directory in (entries, submissions):
+        directory.mkdir()
+    for name in ("\N{ARABIC LETTER ALEF}\N{ZERO WIDTH NON-JOINER}\N{ARABIC LETTER BEH}", "Ada\N{NO-BREAK SPACE}L."):
+        (submissions / f"{name}.py").write_text(GOOD)
+    found, _ = take_in(submissions, entries, 1)
+    assert sorted(entry.student for entry in found) == ["Ada L.", "\N{ARABIC LETTER ALEF}\N{ARABIC LETTER BEH}"]
+    assert all(entry.name.isprintable() for entry in found)
+
+
 # A scoring
 
 
 def test_every_submission_is_a_row_whatever_it_does(made, tmp_path, capfd):
-    """Two that work, and five that fail in different ways, with a real training of each; then a second scoring."""
+    """Two that work, and six that fail in different ways, with a real training of each; then a second scoring."""
     one_seed(made, timeout=90)
     broken = {
         "crash": HEAD.format("raise ZeroDivisionError('no')"),
@@ -191,6 +236,7 @@ def test_every_submission_is_a_row_whatever_it_does(made, tmp_path, capfd):
         "late": HEAD.format("assert len(f) == 8, 'only eight'"),  # the dry run has eight faces
         "memory": HEAD.format("_ = [bytearray(2**28) for _ in range(10**6)] if len(f) != 8 else 0"),
         "none": "x = 1",
+        "once": ONCE,
     }
     submissions = tmp_path / "submissions"
     submissions.mkdir()
@@ -207,6 +253,7 @@ def test_every_submission_is_a_row_whatever_it_does(made, tmp_path, capfd):
     assert verdicts["late"] == "seed 0: AssertionError: only eight"
     assert "MemoryError" in verdicts["memory"]
     assert "no class has a line" in verdicts["none"]
+    assert "backward through the graph a second time" in verdicts["once"]
     page = (made / "leaderboard.html").read_text()
     assert all(f'<td class="name">{name}</td>' in page for name in [*broken, "Ada", "&lt;b&gt;Bo &amp; $x_1$"])
     assert "<b>Bo" not in page and "<b>this" not in page
@@ -302,6 +349,32 @@ def test_a_page_without_any_score_has_the_reasons(tmp_path):
     frame = pd.DataFrame(columns=["variant", "seed", "map", "unseen_map"])
     page = leaderboard.leaderboard([Standing("C", 1, None, "", "it <hung>")], frame, suite, "unseen")
     assert "it &lt;hung&gt;" in page
+
+
+def test_equal_entries_share_a_rank(tmp_path):
+    page = a_page(tmp_path, {**VALUES, "B 1": VALUES["A 1"]})
+    assert re.findall(r"<tr[^>]*>\s*<td[^>]*>(\d*)</td>", page)[:3] == ["1", "1", ""]
+
+
+def test_where_nothing_was_measured_for_the_question_the_page_has_the_reasons(tmp_path):
+    (tmp_path / "scored.yaml").write_text(SUITE)
+    frame = pd.DataFrame({"variant": ["DCBH"], "seed": [0], "map": [0.5], "chance": [0.1], "pixels": [0.2]})
+    suite = load_suite(str(tmp_path / "scored.yaml"))
+    assert "it hung" in leaderboard.leaderboard([Standing("A", 1, None, "", "it hung")], frame, suite, "unseen")
+
+
+def test_what_came_too_late_is_not_counted(tmp_path):
+    late = Standing("A", 2, None, "", f"{leaderboard.TOO_LATE} 1 were handed in before it")
+    page = " ".join(a_page(tmp_path, VALUES, late).split())
+    assert re.search(r"counted: A 1, B 1", page)
+
+
+def test_a_rule_that_is_none_is_named(made, tmp_path):
+    path = made / "teacher/rules.yaml"
+    path.write_text(path.read_text().replace("timeout", "tiemout"))
+    (tmp_path / "in").mkdir()
+    with pytest.raises(ValueError, match=r"rules\.yaml: unknown rule 'tiemout'; did you mean 'timeout'"):
+        score(made, tmp_path / "in")
 
 
 def test_the_rules_are_checked():

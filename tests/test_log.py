@@ -45,6 +45,28 @@ def test_without_a_key_nothing_is_written(path, monkeypatch):
     assert not path.exists()
 
 
+@answered
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_a_log_that_cannot_be_written_stops_nothing(path, capsys, monkeypatch, damage):
+    solve("1.3")
+    if damage == "cut":
+        path.write_text(path.read_text()[:30])
+    else:
+        monkeypatch.setenv("COURSE_LOG", str(path.parent / "gone" / "log.jsonl"))
+    capsys.readouterr()
+    solve("9.1")
+    said = capsys.readouterr().out
+    assert "Exercise 9.1 is solved." in said and "could not be written into the log" in said
+
+
+@answered
+def test_a_name_with_a_separator_of_lines_can_be_verified(path, monkeypatch):
+    monkeypatch.setenv("COURSE_NAME", "Ada\N{LINE SEPARATOR}L.")
+    solve("1.3")
+    solve("9.1")
+    assert [line[1] for line in log.verified(path, KEY)] == ["1.3", "9.1"]
+
+
 def broken(lines: list[str]) -> dict[str, list[str]]:
     line = json.loads(lines[1])
     renamed = json.dumps({**line, "said": ["Bob", *line["said"][1:]]})

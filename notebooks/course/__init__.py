@@ -43,7 +43,10 @@ def check(exercise: str, answer: Any) -> None:
         print("✓" if right else "✗", sentence)
     if all(right for right, _ in found):
         print(f"Exercise {exercise} is solved.")
-        log.note(exercise)
+        try:
+            log.note(exercise)
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            print(f"It could not be written into the log: {error}")
 
 
 def verdicts(exercise: str, answer: Any) -> Iterator[Verdict]:

@@ -188,7 +188,7 @@ def sheet(student: str, file: str, given: Sequence[Task], experiment: str) -> An
                 f"## {number}. {task.title} ({task.points} points)\n\n{task.text}\n\nAnswer: {task.answer}."
             )
         )
-        cells.append(new_code_cell(f"{task.given}\n\nanswers[{number}] = [...]"))
+        cells.append(new_code_cell(f"{task.given}\n\nanswers[{number}] = None"))
     cells += [
         new_markdown_cell(
             f"## {len(given) + 1}. An experiment (15 points)\n\nDCBH on ORL with 24 bits, and the same with "
@@ -197,7 +197,10 @@ def sheet(student: str, file: str, given: Sequence[Task], experiment: str) -> An
             "and what does not. One page is enough."
         ),
         new_markdown_cell("*I expect ..., because ...*"),
-        new_code_cell(f'import json\n\nwith open("{file}", "w") as handed_in:\n    json.dump(answers, handed_in)'),
+        new_code_cell(
+            "import json\n\ntext = json.dumps(answers, default=lambda value: value.tolist())  # NumPy's, too\n"
+            f'with open("{file}", "w") as handed_in:\n    handed_in.write(text)'
+        ),
     ]
     return new_notebook(cells=cells)
 
@@ -307,6 +310,7 @@ def share(answer: Any, expected: Sequence[float]) -> float:
     right = [
         isinstance(value, int | float)
         and not isinstance(value, bool)
+        and abs(value) < 1e300  # what no float holds cannot be compared
         and math.isclose(value, wanted, rel_tol=TOLERANCE, abs_tol=TOLERANCE * min(1.0, abs(wanted)) or 1e-9)
         for value, wanted in zip(answer, expected, strict=True)
     ]

@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unicodedata import category
 
 import numpy as np
 import torch
@@ -38,7 +39,7 @@ from dcbh_core.datasets import printable
 from dcbh_core.faces import validation_split
 from dcbh_core.methods import unknown_name
 
-from .leaderboard import Standing, leaderboard
+from .leaderboard import TOO_LATE, Standing, leaderboard
 
 REFERENCE = "DCBH"
 BASE = {"dataset": "folder", "new_people": 0.25, "queries_per_identity": 3, "bits": 48, "width": 0.25}
@@ -158,10 +159,13 @@ def new(
         _write_faces(pack / "faces", split.training)
         suite = {"title": "A competition", "about": "Whose method finds the most?", "base": base}
         suite |= {"variants": {REFERENCE: {}}, "reference": REFERENCE, "grid": {"seed": SEEDS}}
+        if rules.question == "held out" and np.bincount(split.queries.labels).max() < 2:
+            raise ValueError("held out is asked of people with two hidden photographs; set queries_per_identity to 2")
         _write_yaml(teacher / "suite.yaml", suite)
+        load_suite(str(teacher / "suite.yaml")).with_settings({"root": str(teacher / "faces")}).runs()
         _write_yaml(teacher / "rules.yaml", dataclasses.asdict(rules))
         (teacher / "entries").mkdir()
-        own = {"root": "faces", "new_people": 0.25, "queries_per_identity": 2, "split_seed": 0}
+        own = {"root": "faces", "new_people": 0.25, "queries_per_identity": 2, "split_seed": 0, "min_faces": None}
         suite |= {"title": "My method on the validation part", "about": "Is my method better than DCBH?"}
         suite |= {"base": base | own, "variants": {REFERENCE: {}, "mine": {"head": "my_method.py:MyMethod"}}}
         _write_yaml(pack / "try.yaml", suite)
@@ -218,18 +222,8 @@ def claim(path: Path) -> Claim:
         raise ValueError(f"line {error.lineno or 1}: {error.msg}") from None
     except (ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"this is no Python: {error}") from None
-    found = []
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef):
-            facts = {
-                target.id: statement.value
-                for statement in node.body
-                if isinstance(statement, ast.Assign)
-                for target in statement.targets
-                if isinstance(target, ast.Name)
-            }
-            if "predicted" in facts:
-                found.append((node, facts))
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    found = [(node, facts) for node in classes.values() if "predicted" in (facts := _facts(node))]
     if len(found) != 1:
         what = "no class has" if not found else f"{' and '.join(node.name for node, _ in found)} have"
         raise ValueError(f"{what} a line `predicted = ...`; the one class that is handed in must have it")
@@ -243,9 +237,28 @@ def claim(path: Path) -> Claim:
         raise ValueError(
             f"line {node.lineno}: predicted must be a MAP from 0 to 1, or None, not {brief(repr(predicted))}"
         )
-    computes = any(isinstance(statement, ast.FunctionDef) and statement.name == "compute" for statement in node.body)
-    objective = computes or any(ast.unparse(base).endswith("Objective") for base in node.bases)
-    return Claim(node.name, "objective" if objective else "head", predicted, brief(str(because)))
+    return Claim(node.name, "objective" if _is_objective(node, classes) else "head", predicted, brief(str(because)))
+
+
+def _facts(node: ast.ClassDef) -> dict[str, ast.expr]:
+    """What a class sets: name -> value, with an annotation or without."""
+    found: dict[str, ast.expr] = {}
+    for statement in node.body:
+        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+        value = getattr(statement, "value", None)
+        found |= {target.id: value for target in targets if isinstance(target, ast.Name) and value is not None}
+    return found
+
+
+def _is_objective(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> bool:
+    """Whether a class, or one of the same file that it is made from, is an objective."""
+    others = {name: one for name, one in classes.items() if one is not node}
+    bases = [ast.unparse(base) for base in node.bases]
+    return (
+        any(isinstance(statement, ast.FunctionDef) and statement.name == "compute" for statement in node.body)
+        or any(base.endswith("Objective") for base in bases)
+        or any(_is_objective(others[base], others) for base in bases if base in others)
+    )
 
 
 def score(
@@ -278,7 +291,12 @@ def score(
         KeyboardInterrupt: It was interrupted.
     """
     teacher = directory / "teacher"
-    rules = Rules(**parse_yaml((teacher / "rules.yaml").read_text("utf-8")))
+    with located(f"{teacher / 'rules.yaml'}"):
+        written, known = parse_yaml((teacher / "rules.yaml").read_text("utf-8")), Rules.__dataclass_fields__
+        for name in written:
+            if name not in known:
+                raise unknown_name("rule", name, known)
+        rules = Rules(**written)
     if list(load_suite(str(teacher / "suite.yaml")).grid) != ["seed"]:
         raise ValueError(f"{teacher / 'suite.yaml'}: the grid of a competition must be over seeds alone")
     if not submissions.is_dir():
@@ -300,14 +318,15 @@ def score(
     out = teacher / "runs"
     for seed in load_suite(str(teacher / "suite.yaml")).grid["seed"]:
         suite = _suite(teacher, entries, claims).where({"seed": seed})
-        failed = run_suite(suite, out, jobs, timeout=rules.timeout, retries=retries, command=command)
+        # Each was rehearsed alone, in a process of its own: here, one that does not work twice would stop all others.
+        failed = run_suite(suite, out, jobs, timeout=rules.timeout, retries=retries, command=command, rehearsed=True)
         by_name = {entry.name: entry for entry in entries}
-        for planned in plan(suite, out) if failed else ():
+        for planned in plan(suite, out, rehearsed=True) if failed else ():
             if not planned.complete and planned.run.variant in by_name:
                 log = (out / "failed" / planned.identity.name / "error.txt").read_text("utf-8").strip()
                 _decide(by_name[planned.run.variant], f"seed {seed}: {brief(log.splitlines()[-1])}")
     suite = _suite(teacher, entries, claims)
-    runs = {one.run.variant: out / "complete" / one.identity.name for one in reversed(plan(suite, out))}
+    runs = {one.run.variant: out / "complete" / one.identity.name for one in reversed(plan(suite, out, rehearsed=True))}
     standings = [
         Standing(
             entry.student,
@@ -319,7 +338,7 @@ def score(
         for entry in entries
     ]
     standings += [
-        Standing(student, rules.submissions + 1, None, "", f"not scored: {rules.submissions} were handed in before it")
+        Standing(student, rules.submissions + 1, None, "", f"{TOO_LATE} {rules.submissions} were handed in before it")
         for student in too_many
     ]
     page = leaderboard(standings, collect(suite, out), suite, rules.question)
@@ -347,13 +366,19 @@ def take_in(submissions: Path, entries: Path, limit: int) -> tuple[list[Entry], 
             continue
         if path.stat().st_size > LARGEST:
             raise ValueError(f"{path} has more than {LARGEST >> 10} KB, which is no method")
-        student, content = printable(path.stem).strip() or "nobody", path.read_bytes()
+        student, content = _on_one_line(path.stem), path.read_bytes()
         known = [entry.path.read_bytes() for entry in _entries_of(entries / student)]
         if content not in known and len(known) < limit:
             write_durably(entries / student / f"{len(known) + 1}.py", content)
         elif content not in known:
             too_many.append(student)
     return [entry for own in sorted(entries.iterdir()) if own.is_dir() for entry in _entries_of(own)], too_many
+
+
+def _on_one_line(name: str) -> str:
+    """A student's name as a suite may have it: plain spaces, and no letters that only join or turn others."""
+    kept = (letter for letter in printable(name) if category(letter) != "Cf")
+    return "".join(" " if category(letter) == "Zs" else letter for letter in kept).strip() or "nobody"
 
 
 def _entries_of(directory: Path) -> list[Entry]:

@@ -22,9 +22,11 @@ from matplotlib.figure import Figure
 
 from ablations.intervals import FEWEST, holm
 from ablations.run_directory import QUESTIONS
-from ablations.suite import Suite
-from ablations.tables import BASELINES, summary
+from ablations.suite import BASELINES, Suite
+from ablations.tables import summary
 from dcbh_core import figures
+
+TOO_LATE = "not scored:"  # how the reason begins of what does not count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +78,8 @@ def leaderboard(standings: Sequence[Standing], frame: pd.DataFrame, suite: Suite
     figures.set_style()
     scored = {standing.name: standing for standing in standings if not standing.reason}
     [metric] = [f"{one.prefix}map" for one in QUESTIONS if one.title == question]
-    means = frame[frame["variant"].isin(scored)].groupby("variant")[metric].mean().sort_values(ascending=False)
+    answered = frame[frame["variant"].isin(scored)] if metric in frame else pd.DataFrame({"variant": [], metric: []})
+    means = answered.groupby("variant")[metric].mean().sort_values(ascending=False, kind="stable")
     order = [str(name) for name in means.index]
     against = dataclasses.replace(suite, reference=order[0] if order else suite.reference)
     asked = [] if frame.empty else [one for one in QUESTIONS if f"{one.prefix}map" in frame]
@@ -89,7 +92,7 @@ def leaderboard(standings: Sequence[Standing], frame: pd.DataFrame, suite: Suite
         predicted = standing.predicted if standing else None
         rows.append(
             {
-                "rank": 1 + order.index(name) if standing else "",
+                "rank": 1 + int((means > means[name]).sum()) if standing else "",
                 "name": standing.student if standing else name,
                 "number": standing.number if standing else "",
                 "scores": {title: _text(one[name].mean, one[name].half_width) for title, one in tables.items()},
@@ -101,7 +104,7 @@ def leaderboard(standings: Sequence[Standing], frame: pd.DataFrame, suite: Suite
             }
         )
     cards = [{"standing": scored[name], "map": _code_map(run) if (run := scored[name].run) else None} for name in order]
-    handed_in = Counter(standing.student for standing in standings)
+    handed_in = Counter(standing.student for standing in standings if not standing.reason.startswith(TOO_LATE))
     predictions = {name: scored[name].predicted for name in order}
     return str(
         PAGE.render(

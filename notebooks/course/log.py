@@ -29,11 +29,16 @@ def note(exercise: str) -> None:
     if not path or not key:
         return
     file = Path(path)
-    lines = file.read_text("utf-8").splitlines() if file.exists() else []
+    lines = _lines(file) if file.exists() else []
     before = json.loads(lines[-1])["signature"] if lines else ""
     said = [os.environ.get("COURSE_NAME", ""), exercise, datetime.now(UTC).isoformat(timespec="seconds")]
     with file.open("a", encoding="utf-8") as log:
         log.write(json.dumps({"said": said, "signature": signature(key, before, said)}, ensure_ascii=False) + "\n")
+
+
+def _lines(path: Path) -> list[str]:
+    text = path.read_text("utf-8")
+    return text.rstrip("\n").split("\n") if text else []  # a name may have what Python takes for a line's end, too
 
 
 def signature(key: str, before: str, said: Sequence[str]) -> str:
@@ -48,7 +53,7 @@ def verified(path: Path, key: str) -> list[list[str]]:
         ValueError: A line does not bear the signature that it should.
     """
     before, found = "", []
-    for number, text in enumerate(path.read_text("utf-8").splitlines(), 1):
+    for number, text in enumerate(_lines(path), 1):
         try:
             line = json.loads(text)
             said, signed = [str(part) for part in line["said"]], str(line["signature"])
