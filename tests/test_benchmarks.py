@@ -1,13 +1,13 @@
 """What a benchmark's row says is what was measured."""
 
 import pytest
-import torch
 
 from benchmarks import retrieval
 
 
 def test_an_evaluation_is_measured_on_the_device_that_its_row_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert retrieval._evaluation(3, 600, "cpu", 1).name == "evaluation, 3 queries in 600, on cpu"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ValueError, match="device 'cuda' was asked for"):
-        retrieval._evaluation(3, 600, "cuda", 1)
+    asked = []
+    monkeypatch.setattr("dcbh_core.hamming.resolved_device", lambda device: asked.append(device) or "cpu")
+    row = retrieval._evaluation(3, 600, 1)
+    assert row.name == f"evaluation, 3 queries in 600, on {retrieval.resolved_device('auto')}"
+    assert set(asked) == {"auto"}
