@@ -222,7 +222,7 @@ def write_run(
 
 
 def read_arrays(directory: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """``Measured.arrays``, as ``save`` has kept them in a run directory.
+    """``Measured.arrays``, as ``write_run`` has kept them in a run directory.
 
     Raises:
         OSError: There is no ``evaluation.npz``.
