@@ -14,7 +14,7 @@ from typing import Any, TextIO
 import pandas as pd
 from filelock import FileLock
 
-from dcbh_core.config import Config
+from dcbh_core.config import Config, Data
 from dcbh_core.methods import portable
 
 from . import per_query
@@ -67,17 +67,18 @@ def collect(suite: Suite, out: str | os.PathLike[str], any_source: bool = False)
         return other_faces, found["identity"]["sources"] != sources, other_machine, _threads(found) != usual
 
     rows: list[dict[str, Any]] = []
-    faces: dict[Any, str] = {}
+    faces: dict[Data, str] = {}
+    at_hand: dict[Data, str] = {}
     for run, sources, fitting in candidates:
         if not fitting:
             continue
-        here = run.config.resolved()
+        here, data = run.config.resolved(), run.config.data()
         # Settings do not tell one folder from another; where there are runs of both, the faces have to.
-        several = len({found["identity"]["faces"] for found in fitting}) > 1
-        at_hand = _faces_at_hand(run.config) if several else ""
-        best = min(fitting, key=lambda found: preference(found, sources, here, at_hand))
+        if data not in at_hand and len({found["identity"]["faces"] for found in fitting}) > 1:
+            at_hand[data] = _faces_at_hand(run.config)
+        best = min(fitting, key=lambda found: preference(found, sources, here, at_hand.get(data, "")))
         result, identity = best["result"], best["identity"]
-        if faces.setdefault(run.config.data(), identity["faces"]) != identity["faces"]:
+        if faces.setdefault(data, identity["faces"]) != identity["faces"]:
             raise ValueError(
                 f"{run.label} was run on other faces than the runs before it and must not be compared with them; run "
                 "the suite again to replace it"

@@ -87,14 +87,14 @@ class Tuning:
         Raises:
             ValueError: An unknown variant or field, no field, or no list of distinct values.
         """
-        _mapping("tuning: at", self.at, known)
+        mapping("tuning: at", self.at, known)
         _distinct("tuning: learning_rate", self.learning_rate)
-        if not _mapping("tuning: own", self.own):
+        if not mapping("tuning: own", self.own):
             raise ValueError("tuning: own must name at least one variant")
         for variant, own in self.own.items():
             if variant not in variants:
                 raise unknown_name("variant to tune", variant, variants)
-            if not _mapping(f"tuning: own: {variant}", own, known):
+            if not mapping(f"tuning: own: {variant}", own, known):
                 raise ValueError(f"tuning: own: {variant} must name at least one field")
             for field, values in own.items():
                 _distinct(f"tuning: own: {variant}: {field}", values)
@@ -140,17 +140,17 @@ class Suite:
         with located(f"suite {self.name!r}"):
             if "." in self.name:
                 raise ValueError("its name must have no dot: behind one stands which part of a suite is recorded")
-            _mapping("variants", self.variants)
+            mapping("variants", self.variants)
             known = self.known_names()
-            _mapping("base", self.base, known)
+            mapping("base", self.base, known)
             for grid in self.grids:
-                _mapping("grid", grid, known)
+                mapping("grid", grid, known)
                 if list(grid) != list(self.grids[0]):
                     both = f"{', '.join(self.grids[0])} and {', '.join(grid)}"
                     raise ValueError(f"all grids must be over the same fields in one order, not {both}")
                 for field, values in grid.items():
                     _distinct(f"grid axis {field}", values)
-                    _distinct(f"grid axis {field}", [portable({field: value})[field] for value in values])
+                    _distinct(f"grid axis {field}", _named(field, values))
                     if field in METRICS:
                         raise ValueError(f"{field} cannot be an axis, as results have it; make variants of its values")
                     if field in self.base:
@@ -160,7 +160,7 @@ class Suite:
                     raise ValueError(f"variant {variant!r}: a name must be text that can be printed on one line")
                 if variant in BASELINES or variant in SHALLOW:
                     raise ValueError(f"variant {variant!r}: tables have a row of this name; give it another one")
-                _mapping(f"variant {variant!r}", overrides, known)
+                mapping(f"variant {variant!r}", overrides, known)
                 for field in overrides:
                     if field in self.grids[0]:
                         raise ValueError(f"variant {variant!r} sets {field}, which is a grid axis")
@@ -265,7 +265,7 @@ class Suite:
         """
         base, grids = dict(self.base), [dict(grid) for grid in self.grids]
         with located(f"suite {self.name!r}"):
-            _mapping("settings", settings, self.known_names(settings))
+            mapping("settings", settings, self.known_names(settings))
             for variant, overrides in self.variants.items():
                 for field in settings:
                     if field in overrides:
@@ -299,9 +299,9 @@ class Suite:
             for field, value in wanted.items():
                 if field not in self.grid:
                     raise unknown_name("grid axis", field, self.grid)
-                files = {portable({field: one})[field]: one for one in self.grid[field] if isinstance(one, str)}
+                planned = dict(zip(_named(field, self.grid[field]), self.grid[field], strict=True))
                 values = value if isinstance(value, list) else [value]
-                values = [files.get(one, one) if isinstance(one, str) else one for one in values]
+                values = [planned.get(one, one) if isinstance(one, str) else one for one in values]
                 for one in values:
                     if one not in self.grid[field]:
                         raise ValueError(f"{field} {shown(one)} is not planned; to set it, use --set")
@@ -353,7 +353,7 @@ def load_suite(name_or_path: str) -> Suite:
         for key in ("title", "about"):
             if not isinstance(content.get(key), str):
                 raise ValueError(f"{key} must be a text, not {shown(content.get(key))}")
-        variants = _mapping("variants", content.get("variants"))
+        variants = mapping("variants", content.get("variants"))
         if not variants:
             raise ValueError("there must be at least one variant")
         grid: Any = content.get("grid", {})
@@ -362,7 +362,7 @@ def load_suite(name_or_path: str) -> Suite:
             raise ValueError("grid must name fields, each with a list of values; without grid a variant is one run")
         tuning = content.get("tuning")
         if tuning is not None:
-            _mapping("tuning", tuning, [field.name for field in dataclasses.fields(Tuning)])
+            mapping("tuning", tuning, [field.name for field in dataclasses.fields(Tuning)], "key")
             if len(tuning) < 3:
                 raise ValueError("tuning needs at, learning_rate and own")
             tuning = Tuning(**tuning)
@@ -412,10 +412,10 @@ def _content(path: Path, inner: tuple[Path, ...]) -> dict[str, Any]:
     """
     if path.resolve() in inner:
         raise ValueError(f"extends leads back to {path.name}")
-    content = _mapping("the file", parse_yaml(path.read_text(encoding="utf-8")), KEYS)
+    content = mapping("the file", parse_yaml(path.read_text(encoding="utf-8")), KEYS, "key")
     base, variants, grid = content.get("base") or {}, content.get("variants") or {}, content.get("grid") or {}
-    _mapping("base", base)
-    variants = {name: {} if fields is None else fields for name, fields in _mapping("variants", variants).items()}
+    mapping("base", base)
+    variants = {name: {} if fields is None else fields for name, fields in mapping("variants", variants).items()}
     for fields in (base, *variants.values(), *(grid if isinstance(grid, list) else [grid])):
         if isinstance(fields, dict):
             _find_files(fields, path.parent)
@@ -504,6 +504,11 @@ def brief(message: str) -> str:
     return message if len(message) <= LONGEST else f"{message[:half]} … {message[-half:]}"
 
 
+def _named(field: str, values: list[Any]) -> list[Any]:
+    """The values of a grid axis as tables have them: files of one's own by their names."""
+    return [portable({field: value})[field] for value in values]
+
+
 def _distinct(what: str, values: Any) -> None:
     """Refuse what is no list of distinct numbers, texts or truth values.
 
@@ -515,8 +520,8 @@ def _distinct(what: str, values: Any) -> None:
         raise ValueError(f"{what} must be a list of distinct values, not {shown(values)}")
 
 
-def _mapping(what: str, value: Any, known: list[str] | None = None) -> dict[str, Any]:
-    """``value``, if it is a mapping with text keys, all of them among ``known``.
+def mapping(what: str, value: Any, known: list[str] | None = None, kind: str = "config field") -> dict[str, Any]:
+    """``value``, if it is a mapping with text keys, all of them among ``known``, which are each a ``kind``.
 
     Raises:
         ValueError: It is none.
@@ -528,7 +533,7 @@ def _mapping(what: str, value: Any, known: list[str] | None = None) -> dict[str,
             raise ValueError(f"{what}: name {shown(key)} must be a text; put it in quotes")
         if known is not None and key not in known:
             with located(what):
-                raise unknown_name("key" if what in ("the file", "tuning") else "config field", key, known)
+                raise unknown_name(kind, key, known)
     return value
 
 

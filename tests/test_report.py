@@ -412,7 +412,7 @@ def test_figures_of_an_earlier_report_are_gone(left: Suite, small: str, tmp_path
 
 
 def test_the_command_of_a_table_names_no_directory() -> None:
-    settings = {"dataset": "folder", "root": "/home/ann/faces", "seed": [0, 1]}
+    settings = {"dataset": "folder", "root": "/somewhere/faces", "seed": [0, 1]}
     command = (
         "python -m ablations run orl_quick --set dataset=folder --set root=DIR --set 'seed=[0, 1]' --where bits=12"
     )

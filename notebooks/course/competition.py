@@ -33,13 +33,13 @@ from PIL import Image
 from ablations.report import collect
 from ablations.run_directory import QUESTIONS
 from ablations.runner import duration, plan, run_suite, write_durably
-from ablations.suite import Suite, brief, load_suite, located, parse_yaml
+from ablations.suite import Suite, brief, load_suite, located, mapping, parse_yaml
 from dcbh_core import Config, Faces, Split, load_faces, load_split
 from dcbh_core.datasets import printable
 from dcbh_core.faces import validation_split
 from dcbh_core.methods import unknown_name
 
-from .leaderboard import TOO_LATE, Standing, leaderboard
+from .leaderboard import Standing, leaderboard
 
 REFERENCE = "DCBH"
 BASE = {"dataset": "folder", "new_people": 0.25, "queries_per_identity": 3, "bits": 48, "width": 0.25}
@@ -291,12 +291,7 @@ def score(
         KeyboardInterrupt: It was interrupted.
     """
     teacher = directory / "teacher"
-    with located(f"{teacher / 'rules.yaml'}"):
-        written, known = parse_yaml((teacher / "rules.yaml").read_text("utf-8")), Rules.__dataclass_fields__
-        for name in written:
-            if name not in known:
-                raise unknown_name("rule", name, known)
-        rules = Rules(**written)
+    rules = _read_rules(teacher / "rules.yaml")
     if list(load_suite(str(teacher / "suite.yaml")).grid) != ["seed"]:
         raise ValueError(f"{teacher / 'suite.yaml'}: the grid of a competition must be over seeds alone")
     if not submissions.is_dir():
@@ -338,12 +333,27 @@ def score(
         for entry in entries
     ]
     standings += [
-        Standing(student, rules.submissions + 1, None, "", f"{TOO_LATE} {rules.submissions} were handed in before it")
+        Standing(
+            student,
+            rules.submissions + 1,
+            None,
+            "",
+            f"not scored: {rules.submissions} were handed in before it",
+            counts=False,
+        )
         for student in too_many
     ]
     page = leaderboard(standings, collect(suite, out), suite, rules.question)
     write_durably(directory / "leaderboard.html", page.encode())
     return sum(bool(standing.reason) for standing in standings)
+
+
+def _read_rules(path: Path) -> Rules:
+    with located(str(path)):
+        written = parse_yaml(path.read_text("utf-8"))
+    mapping(str(path), written, [field.name for field in dataclasses.fields(Rules)], "rule")
+    with located(str(path)):
+        return Rules(**written)
 
 
 def take_in(submissions: Path, entries: Path, limit: int) -> tuple[list[Entry], list[str]]:

@@ -26,8 +26,6 @@ from ablations.suite import BASELINES, Suite
 from ablations.tables import summary
 from dcbh_core import figures
 
-TOO_LATE = "not scored:"  # how the reason begins of what does not count
-
 
 @dataclasses.dataclass(frozen=True)
 class Standing:
@@ -40,6 +38,7 @@ class Standing:
         because: And why.
         reason: Why it has no score, or "".
         run: The run directory of its first seed, if that is complete.
+        counts: Whether it is one of those that its author may hand in.
     """
 
     student: str
@@ -48,6 +47,7 @@ class Standing:
     because: str
     reason: str
     run: Path | None = None
+    counts: bool = True
 
     @property
     def name(self) -> str:
@@ -104,7 +104,7 @@ def leaderboard(standings: Sequence[Standing], frame: pd.DataFrame, suite: Suite
             }
         )
     cards = [{"standing": scored[name], "map": _code_map(run) if (run := scored[name].run) else None} for name in order]
-    handed_in = Counter(standing.student for standing in standings if not standing.reason.startswith(TOO_LATE))
+    handed_in = Counter(standing.student for standing in standings if standing.counts)
     predictions = {name: scored[name].predicted for name in order}
     return str(
         PAGE.render(
