@@ -47,7 +47,8 @@ def table(name: str, given: str) -> str:
         ValueError: There is no such record, or the options do not fit it.
     """
     chosen = parse_yaml(given) or {}
-    suite = load_suite(name).where(chosen.pop("where", {}))
+    where = chosen.pop("where", {})
+    suite = load_suite(name).where(where)
     options = ("rows", "questions", "made", "twins", "along")
     rows, questions, made, twins, axis = (chosen.pop(option, None) for option in options)
     reference = chosen.pop("reference", suite.reference)
@@ -56,6 +57,8 @@ def table(name: str, given: str) -> str:
     if made == "weights":
         return markdown(weights_table(pd.read_csv(WEIGHED, comment="#"), [(0.0, NOBODY), (MEMORY, NOBODY)]))
     frame = recorded(name)
+    for field, wanted in where.items():  # seeds and splits too, over which a table is
+        frame = frame[frame[field].isin(wanted if isinstance(wanted, list) else [wanted])]
     if twins:
         frame, suite = remembering(frame, suite)
     suite = dataclasses.replace(suite, reference=reference)

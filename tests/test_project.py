@@ -119,6 +119,15 @@ def test_a_table_is_made_anew_and_the_rest_left():
     assert make_tables.filled(page) == shown
 
 
+def test_a_table_of_one_split_has_its_runs_alone() -> None:
+    """Points of a table leave splits and seeds out, and so does the choice among points."""
+    runs = recorded("methods_lfw")
+    mean = runs[(runs["variant"] == "dcbh") & (runs["split_seed"] == 2)]["map"].mean()
+    text = make_tables.table("methods_lfw", "{where: {split_seed: [2]}, rows: [dcbh], questions: [seen]}")
+    assert f"| dcbh | {mean:.3f} ± " in text
+    assert abs(mean - runs[runs["variant"] == "dcbh"]["map"].mean()) > 0.001
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks/results").glob("*.json")), ids=lambda p: p.stem)
 def test_the_page_on_speed_shows_the_recorded_benchmark(path):
     derived = ("ratio", "share")
